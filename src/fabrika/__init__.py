@@ -1,0 +1,1 @@
+"""Fabrika: the physical AI factory that its owner controls."""

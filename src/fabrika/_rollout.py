@@ -1,0 +1,92 @@
+"""The loop. Data, proof and playback all pass through `rollout`; there is no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fabrika._actor import Actor
+from fabrika._episode import Ending, Episode
+from fabrika._errors import ContractError, UnknownNameError
+from fabrika._scenario import Scenario
+from fabrika._signals import Array, Signal, Signals, check_signals, copy_signals
+from fabrika._world import World
+
+
+def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> Episode:
+    """Let the actor act in the scenario, and write down all of it.
+
+    The actor is shown the signals that it declared, and nothing else. A broken actor (it
+    raises, or gives NaN, a wrong shape or a wrong name) fails its episode: ``ending`` is
+    "fault". A broken world raises `BrokenWorldError`: its rollout is void. ``horizon`` [s].
+    """
+    unknown = actor.reads - world.observes.keys()
+    if unknown:
+        raise UnknownNameError("signal", sorted(unknown)[0], world.observes, f"({actor.name})")
+    recorded = {name: s for name, s in world.observes.items() if not s.image}
+    asked = recorded.keys() | actor.reads
+    steps = round(horizon / world.dt)
+    if steps < 1:
+        raise ContractError(f"a horizon of {horizon} s is shorter than one step, {world.dt} s.")
+
+    world.reset(scenario)
+    actor.reset(scenario.instruction, scenario.seed("actor"))
+    observations: list[Signals] = []
+    actions: list[Signals] = []
+    executed: list[Signals] = []
+    states: list[Array] = []
+    times: list[float] = []
+    ending: Ending = "horizon"
+    fault = ""
+
+    def look() -> Signals:
+        seen = world.observe(asked)
+        check_signals(seen, {name: world.observes[name] for name in asked}, "the world")
+        observations.append(copy_signals(seen, recorded))
+        states.append(np.array(world.state(), np.float64))
+        times.append(world.time)
+        return {name: np.array(seen[name]) for name in actor.reads}
+
+    seen = look()
+    while len(actions) < steps:
+        try:
+            action = actor.act(seen)
+            check_signals(action, world.acts, f"actor {actor.name!r}")
+        except Exception as error:  # whatever an actor raises is its own failure
+            ending, fault = "fault", f"{type(error).__name__}: {error}"
+            break
+        actions.append(copy_signals(action, world.acts))
+        ended = world.step(actions[-1])
+        executed.append(copy_signals(world.executed, world.acts))
+        seen = look()
+        if ended:
+            ending = "world"
+            break
+
+    return Episode(
+        scenario=scenario,
+        actor=actor.name,
+        reads=tuple(sorted(actor.reads)),
+        truth=tuple(sorted(name for name, s in recorded.items() if s.truth)),
+        dt=world.dt,
+        times=np.array(times),
+        observations=_stack(observations, recorded),
+        actions=_stack(actions, world.acts),
+        executed=_stack(executed, world.acts),
+        states=np.stack(states),
+        ending=ending,
+        fault=fault,
+        remark=actor.remark,
+        warnings=tuple(world.warnings),
+    )
+
+
+def _stack(samples: list[Signals], declared: Mapping[str, Signal]) -> dict[str, Array]:
+    """Samples, one mapping each, as one mapping of (len(samples), *shape) arrays."""
+    return {
+        name: np.array([sample[name] for sample in samples], signal.dtype).reshape(
+            len(samples), *signal.shape
+        )
+        for name, signal in declared.items()
+    }

@@ -1,0 +1,70 @@
+"""Signals: the named, typed streams between a world and an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabrika._errors import SignalError
+
+Array = NDArray[Any]
+Signals = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """The declaration of one named stream of arrays."""
+
+    shape: tuple[int, ...]
+    """Shape of one sample."""
+    dtype: str = "float64"
+    """NumPy dtype name."""
+    unit: str = ""
+    """Unit of every entry: "m", "rad", "N", "m/s"; "1" for a ratio; "m,quat" for a pose."""
+    low: float = -inf
+    """Smallest meaningful value. Actions below it are clipped by the robot, not refused."""
+    high: float = inf
+    """Largest meaningful value."""
+    truth: bool = False
+    """True if no real sensor could report it: simulator state, for experts and checks only."""
+    names: tuple[str, ...] = field(default=())
+    """Name of each entry of a vector (joint names, axes); empty, or as long as the vector."""
+
+    @property
+    def image(self) -> bool:
+        """True for pictures, (H, W, C) uint8: they are shown to actors, never recorded."""
+        return len(self.shape) == 3 and self.dtype == "uint8"
+
+
+def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> None:
+    """Raise `SignalError` unless ``values`` has exactly the declared names, shapes and kinds.
+
+    Floats must be finite. Bounds are not enforced: limits belong to the robot, which clips.
+    ``who`` names the producer in the message.
+    """
+    missing, extra = declared.keys() - values.keys(), values.keys() - declared.keys()
+    if missing or extra:
+        raise SignalError(
+            f"{who} must give exactly {sorted(declared)}; "
+            f"missing: {sorted(missing) or 'none'}, unknown: {sorted(extra) or 'none'}."
+        )
+    for name, signal in declared.items():
+        value = np.asarray(values[name])
+        if value.shape != signal.shape:
+            raise SignalError(
+                f"{who}: {name!r} has shape {value.shape}, declared is {signal.shape}."
+            )
+        if not np.can_cast(value.dtype, signal.dtype, casting="same_kind"):
+            raise SignalError(f"{who}: {name!r} is {value.dtype}, declared is {signal.dtype}.")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise SignalError(f"{who}: {name!r} is not finite: {value}.")
+
+
+def copy_signals(values: Signals, declared: Mapping[str, Signal]) -> dict[str, Array]:
+    """Fresh arrays of the declared dtypes, so that a world or actor may reuse its buffers."""
+    return {name: np.array(values[name], dtype=declared[name].dtype) for name in declared}

@@ -1,0 +1,1 @@
+"""Business lines: plug-ins that happen to live here."""
