@@ -8,7 +8,7 @@ import numpy as np
 
 from fabrika._actor import Actor
 from fabrika._episode import Ending, Episode
-from fabrika._errors import ContractError, UnknownNameError
+from fabrika._errors import BrokenWorldError, ContractError, SignalError, UnknownNameError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signal, Signals, check_signals, copy_signals
 from fabrika._world import World
@@ -31,7 +31,6 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
         raise ContractError(f"a horizon of {horizon} s is shorter than one step, {world.dt} s.")
 
     world.reset(scenario)
-    actor.reset(scenario.instruction, scenario.seed("actor"))
     observations: list[Signals] = []
     actions: list[Signals] = []
     executed: list[Signals] = []
@@ -42,7 +41,10 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
 
     def look() -> Signals:
         seen = world.observe(asked)
-        check_signals(seen, {name: world.observes[name] for name in asked}, "the world")
+        try:
+            check_signals(seen, {name: world.observes[name] for name in asked}, "the world")
+        except SignalError as error:  # NaN is how most simulators diverge
+            raise BrokenWorldError(str(error)) from error
         observations.append(copy_signals(seen, recorded))
         states.append(np.array(world.state(), np.float64))
         times.append(world.time)
@@ -51,6 +53,8 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
     seen = look()
     while len(actions) < steps:
         try:
+            if not actions:
+                actor.reset(scenario.instruction, scenario.seed("actor"))
             action = actor.act(seen)
             check_signals(action, world.acts, f"actor {actor.name!r}")
         except Exception as error:  # whatever an actor raises is its own failure

@@ -1,0 +1,183 @@
+"""Running scenarios: serially, or on worker processes that exchange nothing but JSON lines."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from fabrika._actor import Actor, Random, Zero
+from fabrika._check import judge
+from fabrika._errors import (
+    BrokenWorldError,
+    ContractError,
+    InterruptedRunError,
+    UnknownNameError,
+    UsageError,
+)
+from fabrika._pool import Job, Pool
+from fabrika._registry import known, load
+from fabrika._registry import task as find_task
+from fabrika._result import Result
+from fabrika._rollout import rollout
+from fabrika._scenario import Scenario, Split
+from fabrika._store import Store, is_store, seal_episode
+from fabrika._task import Task
+from fabrika._world import World
+
+ACTORS = ("expert", "random", "zero")
+"""Actors that every task has. Any other is the path of a policy file."""
+
+_MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a world or a check that is wrongly written raises."""
+
+
+def make_actor(spec: str, task: Task, world: World) -> Actor:
+    """The actor that ``spec`` names: "expert", "zero", "random", or a policy file.
+
+    The file's suffix picks its loader among the plug-ins "fabrika.policies".
+    """
+    if spec == "expert":
+        return task.expert()
+    if spec == "zero":
+        return Zero(world.acts)
+    if spec == "random":
+        return Random(world.acts)
+    path = _policy_file(spec)
+    loader = cast(Callable[[Path], Actor], load("policies", path.suffix.removeprefix(".")))
+    return loader(path)
+
+
+def run_scenarios(
+    task: str,
+    actor: str,
+    split: Split,
+    indices: Sequence[int],
+    *,
+    draw: str = "",
+    workers: int = 1,
+    store: Path | None = None,
+    on_result: Callable[[Result], None] | None = None,
+) -> list[Result]:
+    """Roll out and judge the scenarios; their results, in the order of ``indices``.
+
+    With a ``store``, every judged episode is kept there, whether it passed or not, and what is
+    there already is not run again: the same call continues a run that was interrupted.
+    ``on_result`` is called once for each result, stored ones first, then as they come in.
+    The results do not depend on ``workers``: 1 runs in this process.
+
+    Raises `InterruptedRunError` on Ctrl-C; what was committed stays.
+    """
+    if workers < 1 or not indices or len(set(indices)) != len(indices):
+        raise UsageError(f"{workers} workers, indices {list(indices)[:9]}: one or more, each once.")
+    job = Job(task=find_task(task).name, actor=actor, split=split, draw=draw, store=store)
+    done: dict[int, Result] = {}
+    folder = _open_store(job) if store else None
+    try:
+        for result in folder.rows() if folder else []:
+            if result.index in set(indices):
+                done[result.index] = result
+                if on_result:
+                    on_result(result)
+        todo = [index for index in indices if index not in done]
+        source = _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
+        with closing(source):
+            for result in source:
+                if folder:
+                    folder.commit(result)
+                done[result.index] = result
+                if on_result:
+                    on_result(result)
+    except KeyboardInterrupt as stop:
+        kept = f"{len(done)} of {len(indices)} are done" + (" and kept" if folder else "")
+        raise InterruptedRunError(f"stopped: {kept}. The same command goes on.") from stop
+    finally:
+        if folder:
+            folder.close()
+    return [done[index] for index in indices]
+
+
+class Station:
+    """One world and one actor, built once, and used for one scenario after another."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._task = find_task(job.task)
+        self._world = self._task.build()
+        self._actor = make_actor(job.actor, self._task, self._world)
+
+    def run(self, index: int) -> Result:
+        """Roll out, judge and seal one scenario. A world that breaks gives a void result."""
+        scenario = self._task.scenario(self._job.split, index, self._job.draw)
+        start = time.perf_counter()
+        try:
+            result = self._attempt(scenario)
+        except BrokenWorldError as error:
+            result = Result.voided(scenario, self._actor.name, str(error))
+            self._world.close()  # whatever broke must not reach the next scenario
+            self._world = self._task.build()
+        except _MISTAKES as error:
+            raise ContractError(
+                f"task {self._task.name!r} raised {type(error).__name__} in scenario {index} of "
+                f"{scenario.split}: {error}. A world that cannot go on raises BrokenWorldError."
+            ) from error
+        return replace(result, wall_seconds=time.perf_counter() - start)
+
+    def _attempt(self, scenario: Scenario) -> Result:
+        episode = rollout(self._actor, self._world, scenario, self._task.horizon)
+        episode = episode.with_verdict(judge(episode, self._task.checks))
+        digest = seal_episode(self._job.store, episode) if self._job.store else ""
+        return replace(Result.judged(episode), digest=digest)
+
+    def close(self) -> None:
+        """Give back the world."""
+        self._world.close()
+
+
+def _serial(job: Job, indices: Sequence[int]) -> Generator[Result, None, None]:
+    if not indices:
+        return
+    with closing(Station(job)) as station:
+        for index in indices:
+            yield station.run(index)
+
+
+def _parallel(job: Job, indices: Sequence[int], workers: int) -> Generator[Result, None, None]:
+    if not indices:
+        return
+    with closing(Pool(job, min(workers, len(indices)))) as pool:
+        yield from pool.run(indices)
+
+
+def _open_store(job: Job) -> Store:
+    """The job's store, new or to be continued, open for writing."""
+    assert job.store is not None
+    actor = job.actor
+    if actor not in ACTORS:  # a policy is its bytes, wherever they lie
+        actor = "policy:" + hashlib.sha256(_policy_file(actor).read_bytes()).hexdigest()[:12]
+    manifest = {"task": job.task, "actor": actor, "split": job.split, "draw": job.draw}
+    if is_store(job.store):
+        return Store.resume(job.store, manifest)
+    return Store.create(job.store, manifest)
+
+
+def _policy_file(spec: str) -> Path:
+    path = Path(spec)
+    if not path.is_file():
+        raise UnknownNameError("actor", spec, ACTORS, "Or give the path of a policy file.")
+    suffix = path.suffix.removeprefix(".")
+    if suffix not in known("policies"):
+        raise UnknownNameError("kind of policy file", suffix, known("policies"))
+    return path
