@@ -164,3 +164,33 @@ def test_blocks_that_are_marked_run(page: str, block: str, tmp_path: Path) -> No
 
 def test_the_readme_has_blocks_that_run() -> None:
     assert any(page == "README.md" for page, _ in runnable())
+
+
+def test_the_first_task_works_as_the_guide_says(tmp_path: Path) -> None:
+    """Every file of the guide, written to disk and installed, passes what the guide runs."""
+    guide = (ROOT / "docs" / "guides" / "your-first-task.md").read_text()
+    files = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", guide, re.DOTALL)
+    blocks = re.findall(r"<!-- run in the package -->\n```sh\n(.*?)```", guide, re.DOTALL)
+    assert len(files) == 4 and blocks
+    for name, text in files:
+        (tmp_path / "package" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "package" / name).write_text(text)
+    # Installed into a folder of its own, so that this environment stays as it is.
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    install += [
+        "--no-build-isolation",
+        "--target",
+        str(tmp_path / "site"),
+        str(tmp_path / "package"),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path / "site"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    for block in blocks:
+        run = subprocess.run(
+            ["bash", "-euc", block], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, f"{block}\n{run.stdout}\n{run.stderr}"
