@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil, comb, inf, log, log1p
+from math import ceil, inf, lgamma, log, log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,12 +224,12 @@ def exact_lower(successes: int, episodes: int, error: float) -> float:
     if successes == 0:
         return 0.0
     hits = np.arange(successes, episodes + 1)
-    ways = np.array([log(comb(episodes, k)) for k in hits.tolist()])
+    ways = np.array([-lgamma(k + 1) - lgamma(episodes - k + 1) for k in hits.tolist()])
 
     def excludes(rate: float) -> bool:
         if rate <= 0:
             return True
-        terms = ways + hits * log(rate) + (episodes - hits) * log1p(-rate)
+        terms = lgamma(episodes + 1) + ways + hits * log(rate) + (episodes - hits) * log1p(-rate)
         return bool(np.exp(terms).sum() <= error)
 
     return _bisect(excludes, 0.0, 1.0)
