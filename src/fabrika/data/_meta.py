@@ -1,0 +1,186 @@
+"""The meta folder of a LeRobot dataset: one row for each episode, and what info.json says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import av
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fabrika._episode import Episode
+from fabrika._result import Result
+from fabrika.data._film import Span
+from fabrika.data._layout import (
+    DATA,
+    DATA_MEGABYTES,
+    EPISODE_COLUMNS,
+    FILES_PER_CHUNK,
+    INFO,
+    PROVENANCE,
+    STATISTICS,
+    STATS,
+    VERSION,
+    VIDEO,
+    VIDEO_MEGABYTES,
+    Feature,
+    video_columns,
+)
+from fabrika.data._plan import Plan
+from fabrika.data._render import Shot
+from fabrika.data._stats import Floats, column_stats, picture_stats, to_plain
+
+QUALITY = "quality/"
+
+_OURS = {
+    "success": pa.bool_(),
+    "failure_code": pa.string(),
+    "seed": pa.int64(),
+    "scenario_id": pa.string(),
+    "split": pa.string(),
+    "scenario_index": pa.int64(),
+    "actor": pa.string(),
+    "remark": pa.string(),
+    "look": pa.int64(),
+    "episode_digest": pa.string(),
+}
+"""Columns of the episode table that are Fabrika's own: LeRobot can select episodes by them."""
+
+
+def episode_schema(plan: Plan) -> pa.Schema:
+    """The columns of the episode table and their types."""
+    columns = dict(EPISODE_COLUMNS)
+    for key, feature in plan.features.items():
+        columns |= video_columns(key) if feature.dtype == "video" else {}
+    columns |= _OURS | {QUALITY + name: pa.float64() for name in plan.qualities}
+    for key, feature in plan.features.items():
+        depth = 3 if feature.dtype == "video" else 1
+        for name in STATISTICS:
+            columns[f"stats/{key}/{name}"] = _listed(
+                pa.int64() if name == "count" else pa.float64(), 1 if name == "count" else depth
+            )
+    return pa.schema(list(columns.items()))
+
+
+def _listed(kind: pa.DataType, depth: int) -> pa.DataType:
+    return pa.list_(_listed(kind, depth - 1)) if depth else kind
+
+
+def describe(episode: Episode, row: Result, look: int) -> dict[str, Any]:
+    """What the episode table says of an episode, wherever it is stored."""
+    findings = row.verdict.findings if row.verdict else ()
+    return {
+        "tasks": [episode.scenario.instruction],
+        "length": episode.length,
+        "success": row.accepted,
+        "failure_code": "" if row.accepted else row.reason,
+        # LeRobot's integers are signed: the seed without its highest bit.
+        "seed": episode.scenario.seed("sample") & ((1 << 63) - 1),
+        "scenario_id": row.scenario_id,
+        "split": row.split,
+        "scenario_index": row.index,
+        "actor": row.actor,
+        "remark": row.remark,
+        "look": look,
+        "episode_digest": row.digest,
+        **{
+            QUALITY + f.check: f.value if isfinite(f.value) else None
+            for f in findings
+            if f.kind == "quality"
+        },
+    }
+
+
+def locate(spans: Mapping[str, Span]) -> dict[str, Any]:
+    """Where an episode's videos lie."""
+    return {
+        f"videos/{key}/{name}": value
+        for key, span in spans.items()
+        for name, value in (
+            ("chunk_index", span.place.chunk),
+            ("file_index", span.place.file),
+            ("from_timestamp", span.start),
+            ("to_timestamp", span.end),
+        )
+    }
+
+
+def measure(rows: Mapping[str, NDArray[Any]], shot: Shot, prefix: str) -> dict[str, Any]:
+    """The statistics of one episode: of its (T, D) columns and of its pictures."""
+    found: dict[str, dict[str, Floats]] = {}
+    for key, values in rows.items():
+        found[key] = column_stats(values.reshape(len(values), -1).astype("float64"))
+    for camera, counts in shot.counts.items():
+        found[prefix + camera] = picture_stats(counts, shot.frames)
+    return {
+        f"stats/{key}/{name}": value
+        for key, stats in found.items()
+        for name, value in to_plain(stats).items()
+    }
+
+
+def write_stats(root: Path, stats: Mapping[str, dict[str, Floats]]) -> None:
+    """meta/stats.json."""
+    _write_json(root / STATS, {key: to_plain(value) for key, value in stats.items()})
+
+
+def write_info(root: Path, plan: Plan, features: Mapping[str, Feature], frames: int) -> None:
+    """meta/info.json: what every reader opens first."""
+    info = {
+        "codebase_version": VERSION,
+        "fps": plan.columns.fps,
+        "robot_type": plan.store.manifest.get("robot"),
+        "features": {key: feature.to_plain() for key, feature in features.items()},
+        "total_episodes": plan.total,
+        "total_frames": frames,
+        "total_tasks": len(plan.tasks),
+        "chunks_size": FILES_PER_CHUNK,
+        "data_files_size_in_mb": DATA_MEGABYTES,
+        "video_files_size_in_mb": VIDEO_MEGABYTES,
+        "data_path": DATA,
+        "video_path": VIDEO if plan.cameras else None,
+        "splits": _splits(plan),
+    }
+    _write_json(root / INFO, info)
+
+
+def write_provenance(root: Path, plan: Plan) -> None:
+    """meta/provenance.json: what made this dataset, and from what. No clock, no paths."""
+    store = plan.store
+    packages = ("fabrika", "numpy", "pyarrow", "av")
+    provenance = {
+        "format": 1,
+        "task": plan.rows[0].task,
+        "store_digest": store.digest(),
+        "store_versions": store.manifest.get("versions"),
+        "export_versions": {name: version(name) for name in packages}
+        | {name: list(number) for name, number in sorted(av.library_versions.items())},
+        "cameras": list(plan.cameras),
+        "size": list(plan.size) if plan.cameras else None,
+        "looks": plan.looks,
+        "codec": plan.codec if plan.cameras else None,
+        "exported": len(plan.rows),
+        "left_out": plan.left_out,
+        "seed": "the 64-bit seed of the purpose 'sample', without its highest bit",
+    }
+    _write_json(root / PROVENANCE, provenance)
+
+
+def _splits(plan: Plan) -> dict[str, str]:
+    """Half-open ranges of episodes, by split: the takes are in the order of their splits."""
+    found: dict[str, str] = {}
+    splits = [row.split for row, _ in plan.takes]
+    for split in dict.fromkeys(splits):
+        start = splits.index(split)
+        found[split] = f"{start}:{start + splits.count(split)}"
+    return found
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")

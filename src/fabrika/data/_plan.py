@@ -1,0 +1,122 @@
+"""What an export will write: settled, and every mistake found, before the first byte."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import product
+
+from fabrika._errors import UnknownNameError, UsageError
+from fabrika._registry import task as find_task
+from fabrika._result import Result
+from fabrika._store import Store
+from fabrika.data._columns import Columns
+from fabrika.data._film import CODECS, encoder_info
+from fabrika.data._layout import BOOKKEEPING, PICTURES, Feature
+from fabrika.data._render import Studio
+
+_SMALLEST, _LARGEST = 16, 4096
+"""Limits of a picture's sides [pixels]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which episodes, under which looks, from which cameras, in which columns."""
+
+    store: Store
+    rows: tuple[Result, ...]
+    left_out: dict[str, int]
+    """Results of the store that are not exported, counted by reason."""
+    cameras: tuple[str, ...]
+    size: tuple[int, int]
+    """Height and width of the pictures [pixels]."""
+    looks: int
+    codec: str
+    columns: Columns
+    tasks: tuple[str, ...]
+    """The different instructions, sorted; their order is the meaning of ``task_index``."""
+    qualities: tuple[str, ...]
+    """Names of the quality checks that were measured, sorted."""
+
+    @property
+    def takes(self) -> Iterator[tuple[Result, int]]:
+        """Every episode of the dataset, in order: a row of the store, and a look."""
+        return product(self.rows, range(self.looks))
+
+    @property
+    def total(self) -> int:
+        """How many episodes the dataset will have."""
+        return len(self.rows) * self.looks
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """Everything that info.json declares."""
+        height, width = self.size
+        picture = Feature(
+            dtype="video",
+            shape=(height, width, 3),
+            names=("height", "width", "channels"),
+            info=encoder_info(self.codec, height, width, self.columns.fps),
+        )
+        return {
+            **self.columns.features(),
+            **{PICTURES + camera: picture for camera in self.cameras},
+            **{key: Feature(dtype=dtype) for key, dtype in BOOKKEEPING.items()},
+        }
+
+
+def make_plan(
+    store: Store,
+    *,
+    cameras: Sequence[str],
+    size: Sequence[int],
+    looks: int,
+    codec: str,
+    include_failed: bool,
+) -> Plan:
+    """The plan, or a `UsageError` that says what is wrong with it."""
+    _check(cameras, size, looks, codec)
+    everything = store.rows()
+    rows = [r for r in everything if (r.accepted or include_failed) and r.digest and r.length]
+    kept = {id(row) for row in rows}
+    left_out = Counter(row.reason for row in everything if id(row) not in kept)
+    if not rows:
+        tried = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        raise UsageError(
+            f"{store.path} has no accepted episode to export ({tried or 'it is empty'}). "
+            "Generate some first."
+        )
+    rows.sort(key=lambda row: (row.split, row.draw, row.index))
+    with closing(find_task(rows[0].task).build()) as world:
+        columns = Columns.of(world)
+    if cameras:
+        with closing(Studio(store.path)) as studio:
+            studio.check(cameras)
+    findings = [f for row in rows if row.verdict for f in row.verdict.findings]
+    return Plan(
+        store=store,
+        rows=tuple(rows),
+        left_out=dict(sorted(left_out.items())),
+        cameras=tuple(cameras),
+        size=(size[0], size[1]),
+        looks=looks,
+        codec=codec,
+        columns=columns,
+        tasks=tuple(sorted({store.episode(row).scenario.instruction for row in rows})),
+        qualities=tuple(sorted({f.check for f in findings if f.kind == "quality"})),
+    )
+
+
+def _check(cameras: Sequence[str], size: Sequence[int], looks: int, codec: str) -> None:
+    if codec not in CODECS:
+        raise UnknownNameError("codec", codec, CODECS)
+    if len(size) != 2 or any(side % 2 or not _SMALLEST <= side <= _LARGEST for side in size):
+        raise UsageError(
+            f"size {tuple(size)}: height and width are even numbers from {_SMALLEST} to {_LARGEST}."
+        )
+    if looks < 1 or (looks > 1 and not cameras):
+        raise UsageError(f"{looks} looks: at least one, and more than one only with cameras.")
+    if len(set(cameras)) != len(cameras):
+        raise UsageError(f"a camera is named twice: {', '.join(cameras)}.")

@@ -1,0 +1,196 @@
+"""Rendering of stored states: in this process, or in worker processes that speak JSON lines."""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+
+import fabrika._errors as errors
+from fabrika._errors import FabrikaError, ResourceError, UnknownNameError, UsageError
+from fabrika._registry import task as find_task
+from fabrika._store import Store
+from fabrika._world import Pictured, World
+from fabrika.data._film import Film
+from fabrika.data._stats import Counts
+
+AHEAD = 2
+"""Films rendered ahead of the one that is being joined, for each worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One episode, under one look, from some cameras."""
+
+    digest: str
+    look: int
+    cameras: tuple[str, ...]
+    size: tuple[int, int]
+    """Height and width [pixels]."""
+    fps: int
+    codec: str
+    folder: str
+    """Where the films go: ``<camera>.mp4``, one for each camera."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """The job that `to_json` wrote."""
+        plain = json.loads(text)
+        return cls(**plain | {key: tuple(plain[key]) for key in ("cameras", "size")})
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What came of a job."""
+
+    frames: int
+    counts: dict[str, Counts]
+    """By camera: (3, 256) how often each value occurred."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        counts = {camera: rows.tolist() for camera, rows in self.counts.items()}
+        return json.dumps({"frames": self.frames, "counts": counts})
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Shot:
+        """The shot that `to_json` wrote, parsed."""
+        counts = {camera: np.array(rows, np.int64) for camera, rows in plain["counts"].items()}
+        return cls(plain["frames"], counts)
+
+
+class Studio:
+    """A store's episodes, and one world to picture them in."""
+
+    def __init__(self, store: Path) -> None:
+        with ExitStack() as undo:
+            self._store = undo.enter_context(Store.open(store))
+            name = str(self._store.manifest["task"])
+            self._world: World = undo.enter_context(closing(find_task(name).build()))
+            if not isinstance(self._world, Pictured):
+                raise UsageError(f"{name} has no cameras: export it without.")
+            self._pictured: Pictured = self._world
+            self._undo = undo.pop_all()
+
+    def check(self, cameras: Sequence[str]) -> None:
+        """Raise `UnknownNameError` unless there are such cameras."""
+        for camera in cameras:
+            if camera not in self._pictured.cameras:
+                raise UnknownNameError("camera", camera, self._pictured.cameras)
+
+    def shoot(self, job: Job) -> Shot:
+        """Render and encode the pictures of every observation that an action follows."""
+        episode = self._store.episode(job.digest)
+        self._pictured.dress(episode.scenario, job.look)
+        folder = Path(job.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            films = {
+                camera: stack.enter_context(
+                    closing(Film(folder / f"{camera}.mp4", job.size, job.fps, job.codec))
+                )
+                for camera in job.cameras
+            }
+            for state in episode.states[:-1]:
+                for camera, film in films.items():
+                    film.add(self._pictured.picture(state, camera, *job.size))
+        return Shot(episode.length, {camera: film.counts for camera, film in films.items()})
+
+    def close(self) -> None:
+        """Give back the world and the store."""
+        self._undo.close()
+
+
+def shoot_all(store: Path, jobs: Iterator[Job], workers: int) -> Generator[Shot, None, None]:
+    """The shots of all jobs, in their order, from this process or from ``workers`` others."""
+    if workers == 1:
+        with closing(Studio(store)) as studio:
+            yield from map(studio.shoot, jobs)
+        return
+    with closing(_Crew(store, workers)) as crew:
+        yield from crew.run(jobs)
+
+
+class _Crew:
+    """Worker processes, and one thread that waits for each."""
+
+    def __init__(self, store: Path, workers: int) -> None:
+        self._all = [_hire(store) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+        for process in self._all:
+            self._idle.put(process)
+        self._threads = ThreadPoolExecutor(workers)
+
+    def run(self, jobs: Iterator[Job]) -> Iterator[Shot]:
+        """Shots in the order of the jobs."""
+        waiting: deque[Future[Shot]] = deque()
+        for job in jobs:
+            waiting.append(self._threads.submit(self._shoot, job))
+            if len(waiting) > AHEAD * len(self._all):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def _shoot(self, job: Job) -> Shot:
+        process = self._idle.get()
+        try:
+            return _ask(process, job)
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """Stop all workers, whatever they are doing."""
+        for process in self._all:
+            process.kill()  # it holds nothing but films that are not wanted any more
+            process.wait()
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._all:
+            for pipe in (process.stdin, process.stdout):
+                with suppress(BrokenPipeError):
+                    cast(IO[bytes], pipe).close()
+
+
+def _hire(store: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "fabrika.data._render_worker", str(store)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent, which decides
+    )
+
+
+def _ask(process: subprocess.Popen[bytes], job: Job) -> Shot:
+    """Give a job to a worker and wait for its answer; raises the error that it met."""
+    pipe, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+    with suppress(BrokenPipeError):  # it died: that it does not answer will say so
+        pipe.write(job.to_json().encode() + b"\n")
+        pipe.flush()
+    line = answers.readline()
+    if not line.endswith(b"\n"):
+        status = process.wait()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        raise ResourceError(
+            f"a rendering process died ({how}) at episode {job.digest[:12]}. Render with one "
+            "worker to see why."
+        )
+    answer = json.loads(line)
+    if "error" in answer:
+        kind = getattr(errors, answer["error"], FabrikaError)
+        # An unknown name composes its own message, which here is complete already.
+        raise (UsageError if kind is UnknownNameError else kind)(answer["message"])
+    return Shot.from_plain(answer)
