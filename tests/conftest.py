@@ -1,0 +1,19 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Installs the package of planted faults, for this process and those that it starts."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS), *rest]))
+    monkeypatch.setenv("FAULTS_FOLDER", str(tmp_path))
