@@ -1,0 +1,130 @@
+"""Inverse kinematics of both arms and the torso, on the robot's own model of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from fabrika._signals import Array, Signals
+from fabrika.sim._pose import vector_of
+from fabrika.sim._robot import Robot
+
+_TORSO = 0.3
+"""How readily the torso moves, compared with an arm's joint: it is slow and heavy."""
+
+Pose = tuple[Array, Array]
+"""Position (3,) [m] and rotation (3, 3) of a palm in the robot's base frame."""
+
+
+class Kinematics:
+    """Forward and inverse kinematics of the palms in the base frame.
+
+    Damped least squares with a null-space pull towards a posture (Buss, "Introduction to
+    inverse kinematics with Jacobian transpose, pseudoinverse and damped least squares methods",
+    2004, equations 11 and 19). One stacked system for both hands, because they share the torso.
+    """
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot, self._model = robot, robot.compile()
+        self._data = mujoco.MjData(self._model)
+        self._groups = (*robot.torso, *(hand.arm for hand in robot.hands.values()))
+        m = self._model
+        self._qpos: dict[str, Array] = {}
+        self._dof: dict[str, Array] = {}
+        for name in self._groups:
+            joints = [m.actuator_trnid[m.actuator(a).id, 0] for a in robot.groups[name].actuators]
+            self._qpos[name] = np.array([m.jnt_qposadr[j] for j in joints])
+            self._dof[name] = np.array([m.jnt_dofadr[j] for j in joints])
+        self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
+        self._slow = np.concatenate([[], *(self._dof[name] for name in robot.torso)])
+        self._jacobian = np.zeros((6, m.nv))
+
+    def palm(self, joints: Mapping[str, Array], side: str) -> Pose:
+        """Where a palm is. ``joints``: positions by group, those left out at their last."""
+        self._set(joints)
+        body = self._palms[side]
+        return self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy()
+
+    def _set(self, joints: Mapping[str, Array]) -> None:
+        for name in self._groups:
+            if name in joints:
+                self._data.qpos[self._qpos[name]] = joints[name]
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+
+    def solve(
+        self,
+        targets: Mapping[str, Pose],
+        joints: Signals,
+        posture: Signals,
+        *,
+        iterations: int = 2,
+        damping: float = 0.03,
+        pull: float = 0.1,
+    ) -> tuple[dict[str, Array], float]:
+        """Joint positions that bring the palms to the targets, from where ``joints`` are.
+
+        ``posture``: positions by group that spare joints are drawn to. Returns the positions
+        of the torso and the arms concerned, and the remaining error [m + 0.1 m/rad].
+        """
+        used = [*self._robot.torso, *(self._robot.hands[side].arm for side in targets)]
+        groups = [self._robot.groups[name] for name in used]
+        low = np.concatenate([np.array(g.low) for g in groups])
+        high = np.concatenate([np.array(g.high) for g in groups])
+        rest = np.concatenate([posture[name] for name in used])
+        q = np.concatenate([np.asarray(joints[name], float) for name in used])
+        dofs = np.concatenate([self._dof[name] for name in used])
+        ease = np.where(np.isin(dofs, self._slow), _TORSO, 1.0)
+        edges = np.cumsum([0, *(len(g.names) for g in groups)])
+
+        def split(values: Array) -> dict[str, Array]:
+            parts = zip(used, edges[:-1], edges[1:], strict=True)
+            return {name: values[a:b].copy() for name, a, b in parts}
+
+        for _ in range(iterations):
+            self._set(split(q))
+            error, jacobian = self._error(targets, dofs)
+            away, room = (rest - q) / ease, ((low - q) / ease, (high - q) / ease)
+            q = q + ease * _step(error, jacobian * ease, away, *room, damping, pull)
+        self._set(split(q))
+        error, _ = self._error(targets, dofs)
+        return split(q), float(np.abs(error).max())
+
+    def _error(self, targets: Mapping[str, Pose], dofs: Array) -> tuple[Array, Array]:
+        """Stacked task error and Jacobian; rotation is weighed as 0.1 m a radian."""
+        errors, rows = [], []
+        for side, (position, rotation) in targets.items():
+            body = self._palms[side]
+            mujoco.mj_jacBody(self._model, self._data, self._jacobian[:3], self._jacobian[3:], body)
+            turn = rotation @ self._data.xmat[body].reshape(3, 3).T
+            errors += [position - self._data.xpos[body], 0.1 * vector_of(turn)]
+            weights = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])[:, None]
+            rows.append(self._jacobian[:, dofs] * weights)
+        return np.concatenate(errors), np.concatenate(rows)
+
+
+def _step(
+    error: Array, jacobian: Array, away: Array, low: Array, high: Array, damping: float, pull: float
+) -> Array:
+    """One damped step within the room (low, high) that each joint has left.
+
+    A joint that would leave its range is stopped at its end, and the others are solved again
+    without it: merely clipping would let it take a share of the error that it cannot carry.
+    """
+    step = np.zeros(len(low))
+    free = np.ones(len(low), bool)
+    for _ in range(3):
+        j = jacobian[:, free]
+        gram = j @ j.T + damping**2 * np.eye(len(error))
+        left = error - jacobian[:, ~free] @ step[~free]
+        solved = np.linalg.solve(gram, np.column_stack([left, j @ away[free]]))
+        null = away[free] - j.T @ solved[:, 1]
+        step[free] = np.clip(j.T @ solved[:, 0], -0.3, 0.3) + pull * null
+        out = free & ((step < low) | (step > high))
+        step = np.clip(step, low, high)
+        if not out.any():
+            break
+        free &= ~out
+    return step

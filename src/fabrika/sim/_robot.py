@@ -1,0 +1,87 @@
+"""What a robot is to Fabrika: an MJCF model, named groups of joints, and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import mujoco
+import numpy as np
+
+from fabrika._errors import ContractError
+from fabrika._signals import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Joints that are commanded together: one entry of an action."""
+
+    actuators: tuple[str, ...]
+    """Position actuators, in the order of the action's entries."""
+    names: tuple[str, ...]
+    """One name per entry, as datasets show it."""
+    unit: str
+    low: tuple[float, ...]
+    """Lowest position [unit]."""
+    high: tuple[float, ...]
+    """Highest position [unit]."""
+    velocity: tuple[float, ...]
+    """Largest speed [unit/s]: commands are slowed down to it, motion is checked against it."""
+    torque: tuple[float, ...]
+    """Largest joint torque [Nm] or force [N]; the actuator's ``forcerange``."""
+    home: tuple[float, ...]
+    """Position at the start of an episode [unit]."""
+    hand: bool = False
+    """Fingers: they hold what they have closed around (see `fabrika.sim.SimWorld`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hand:
+    """One hand: where its palm and its fingertips are."""
+
+    palm: str
+    """Body whose frame is the palm's: x distal, z along the palm's normal, origin at its centre."""
+    fingers: str
+    """Group that drives the fingers."""
+    arm: str
+    """Group that carries the hand."""
+    touch: tuple[str, ...]
+    """Touch sensors of the fingertips, thumb first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """A robot: its model, what can be commanded, and its limits."""
+
+    name: str
+    mjcf: str
+    """A complete MJCF document of the robot alone, with actuators and touch sensors."""
+    root: str
+    """Body that stands on the floor; scenes place it."""
+    base: str
+    """Body whose frame is "the robot's base frame" in every signal."""
+    groups: Mapping[str, Group]
+    hands: Mapping[str, Hand]
+    cameras: tuple[str, ...]
+    torso: tuple[str, ...] = field(default=())
+    """Groups that move both hands (a lift, a waist); kinematics shares them."""
+    assumptions: tuple[str, ...] = ()
+    """What is not public, or not measured, about the model: in plain words."""
+
+    def compile(self) -> mujoco.MjModel:
+        """The model of the robot alone. Raises `ContractError` where MuJoCo refuses it."""
+        return compile_mjcf(self.mjcf, self.name)
+
+    @cached_property
+    def home(self) -> dict[str, Array]:
+        """The home position of every group."""
+        return {name: np.array(group.home) for name, group in self.groups.items()}
+
+
+def compile_mjcf(text: str, name: str) -> mujoco.MjModel:
+    """Compile MJCF text; a malformed one raises `ContractError` that names it."""
+    try:
+        return mujoco.MjModel.from_xml_string(text)
+    except ValueError as error:
+        raise ContractError(f"the MJCF of {name!r} does not compile: {error}") from error

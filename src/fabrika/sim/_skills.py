@@ -1,0 +1,133 @@
+"""Skills: closed-loop pieces of a story, for any robot with hands.
+
+A skill is a generator: it yields actions and is sent observations. Motion is a pursuit, not a
+timed path: each tick the command moves towards its goal at a bounded speed that falls with the
+distance left, so that what it does follows from where it is, and a policy can learn it.
+Poses are in the robot's base frame unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+
+import numpy as np
+
+from fabrika._signals import Array, Signals
+from fabrika.sim._kinematics import Kinematics, Pose
+from fabrika.sim._pose import quaternion_rotation, rotation_vector, vector_of
+from fabrika.sim._robot import Robot
+
+Skill = Generator[Signals, Signals, None]
+Goal = Pose | Callable[[], Pose]
+"""Where a palm is to go: fixed, or asked anew every tick."""
+
+
+class Limbs:
+    """The commanded position of every joint, and the skills that move it."""
+
+    def __init__(self, robot: Robot, kinematics: Kinematics, dt: float) -> None:
+        self.robot, self.kinematics, self.dt = robot, kinematics, dt
+        self.joints: dict[str, Array] = {}
+        self.seen: Signals = {}
+        self._speed: dict[str, float] = {}
+
+    def start(self, observation: Signals, posture: Signals | None = None) -> None:
+        """Begin at home. ``posture``: positions by group that spare joints are drawn to."""
+        self.seen = observation
+        self.joints = {name: home.copy() for name, home in self.robot.home.items()}
+        self._posture = {name: value.copy() for name, value in self.joints.items()}
+        self._posture.update(posture or {})
+        self._speed = dict.fromkeys(self.robot.hands, 0.0)
+        self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
+
+    def tick(self) -> Skill:
+        """Send the commanded joints and take the next observation."""
+        self.seen = yield {name: value.copy() for name, value in self.joints.items()}
+
+    def wait(self, seconds: float) -> Skill:
+        """Hold still."""
+        for _ in range(round(seconds / self.dt)):
+            yield from self.tick()
+
+    def palm(self, side: str) -> Pose:
+        """The commanded pose of a palm."""
+        return self._poses[side]
+
+    # -- arms ----------------------------------------------------------------------------
+
+    def move(
+        self,
+        goals: Mapping[str, Goal],
+        *,
+        speed: float = 0.35,
+        turn: float = 1.6,
+        within: float = 0.004,
+        while_true: Callable[[], bool] = lambda: True,
+        patience: float = 6.0,
+    ) -> Skill:
+        """Bring the palms to their goals at up to ``speed`` [m/s] and ``turn`` [rad/s].
+
+        Ends when all are ``within`` [m], when ``while_true`` fails, or after ``patience`` [s].
+        """
+        for _ in range(round(patience / self.dt)):
+            left = self.pursue(goals, speed=speed, turn=turn)
+            yield from self.tick()
+            if left < within or not while_true():
+                return
+
+    def pursue(self, goals: Mapping[str, Goal], *, speed: float, turn: float) -> float:
+        """Move the commands by one tick; the largest distance left [m + 0.1 m/rad]."""
+        targets: dict[str, Pose] = {}
+        far = 0.0
+        for side, goal in goals.items():
+            position, rotation = goal() if callable(goal) else goal
+            here, turned = self._poses[side]
+            offset, spin = position - here, vector_of(rotation @ turned.T)
+            distance, angle = float(np.linalg.norm(offset)), float(np.linalg.norm(spin))
+            # One scalar path for place and turn, so that both arrive together.
+            length = max(distance, angle * speed / turn, 1e-9)
+            # Brake so that it could stop in time, and do not start faster than it could stop.
+            limit = min(speed, self._speed[side] + 1.2 * self.dt, 4.0 * length)
+            share = min(1.0, limit * self.dt / length)
+            self._speed[side] = limit
+            targets[side] = (here + share * offset, rotation_vector(share * spin) @ turned)
+            far = max(far, distance, 0.1 * angle)
+        solved, _ = self.kinematics.solve(targets, self.joints, self._posture)
+        self.joints.update(solved)
+        self._poses.update(targets)
+        return far
+
+    # -- fingers -------------------------------------------------------------------------
+
+    def shape(self, sides: tuple[str, ...], closure: Array, *, seconds: float) -> Skill:
+        """Move the fingers of the hands to a posture (6,) over a time [s]."""
+        names = [self.robot.hands[side].fingers for side in sides]
+        starts = [self.joints[name].copy() for name in names]
+        ticks = max(1, round(seconds / self.dt))
+        for tick in range(1, ticks + 1):
+            for name, begin in zip(names, starts, strict=True):
+                self.joints[name] = begin + (closure - begin) * tick / ticks
+            yield from self.tick()
+
+    # -- base ----------------------------------------------------------------------------
+
+    def drive(
+        self, goal: Callable[[], Array], *, speed: float, within: float, patience: float = 10.0
+    ) -> Skill:
+        """Move the base's command by ``goal()``: what is left (x, y, yaw) in the start frame."""
+        rate = 0.0
+        for _ in range(round(patience / self.dt)):
+            left = goal()
+            distance = float(np.linalg.norm(left[:2])) + 0.3 * abs(float(left[2]))
+            if distance < within:
+                return
+            rate = min(speed, rate + 0.6 * self.dt, 1.6 * distance)
+            self.joints["base"] = self.joints["base"] + left * min(1.0, rate * self.dt / distance)
+            yield from self.tick()
+
+
+def body_in_base(observation: Signals, name: str) -> Pose:
+    """True pose of a body in the robot's base frame, from ``truth/`` signals."""
+    base, body = observation["truth/base"], observation[f"truth/{name}"]
+    turn = base[:3, :3].T
+    return turn @ (body[:3] - base[:3, 3]), turn @ quaternion_rotation(body[3:7])

@@ -1,0 +1,409 @@
+"""A MuJoCo world: one robot, one scene, and what sensors would say of them.
+
+The settings were chosen by measured slip, not by speed: 2 ms, elliptic cones, impratio 10,
+stiff contacts. See docs/results.md for the slip of held objects at these settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from fabrika._errors import BrokenWorldError, ContractError
+from fabrika._scenario import Scenario
+from fabrika._signals import Array, Signal, Signals
+from fabrika.sim._motors import Motors
+from fabrika.sim._pictures import Pictures
+from fabrika.sim._pose import pose9, rotation_vector
+from fabrika.sim._robot import Robot, compile_mjcf
+
+TIMESTEP = 0.002
+"""Physics step [s]."""
+TICK = 0.04
+"""Control period [s]."""
+BLOCK = 5
+"""Physics steps between two updates of the servos: 100 Hz."""
+PICTURE = 128
+"""Height and width of a camera signal [px]."""
+
+_OPTION = (
+    f'<option timestep="{TIMESTEP}" integrator="implicitfast" solver="Newton" iterations="20" '
+    'cone="elliptic" impratio="10"><flag autoreset="disable"/></option>'
+)
+_STATE = int(
+    mujoco.mjtState.mjSTATE_TIME
+    | mujoco.mjtState.mjSTATE_QPOS
+    | mujoco.mjtState.mjSTATE_QVEL
+    | mujoco.mjtState.mjSTATE_ACT
+    | mujoco.mjtState.mjSTATE_WARMSTART
+    | mujoco.mjtState.mjSTATE_CTRL
+)
+_LATEST = 12
+"""Longest age of a tracked pose, in control periods."""
+_REST = 1.0
+"""The world ends when the robot has been commanded to rest for this long [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A scene as MJCF: what a task puts around the robot."""
+
+    assets: str
+    """Children of ``asset``."""
+    bodies: str
+    """Children of ``worldbody``."""
+    visual: str = ""
+    """Children of ``visual``: headlight and the like."""
+
+
+class SimWorld:
+    """One robot in one scene that the scenario's params describe.
+
+    ``stage`` turns params into a `Stage`, for physics or (``looks=True``) for cameras.
+    ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
+    truth is recorded. Params that every scenario has: ``start`` (x, y, yaw of the robot),
+    ``grip`` (friction of the hands), ``gain`` (of all servos), ``delay`` (of commands, in
+    10 ms), ``noise`` (see docs/guides/your-first-task.md), ``pushes``, ``view`` (camera jitter).
+    """
+
+    dt = TICK
+    warnings: Sequence[str] = ()
+
+    def __init__(
+        self,
+        robot: Robot,
+        stage: Callable[[Mapping[str, Any], bool], Stage],
+        *,
+        tracked: tuple[str, ...],
+        free: tuple[str, ...],
+        seconds: float,
+    ) -> None:
+        self.robot, self._stage, self._tracked, self._free = robot, stage, tracked, free
+        self._ticks = round(seconds / TICK) + 1
+        self.acts = {
+            name: Signal(
+                shape=(len(g.names),),
+                unit=g.unit,
+                low=min(g.low),
+                high=max(g.high),
+                names=g.names,
+            )
+            for name, g in robot.groups.items()
+        }
+        self.observes = self._declare()
+        self.executed: Signals = {}
+        self._pictures = Pictures(self._document)
+        self._reference: Mapping[str, Any] | None = None
+
+    # -- what there is -------------------------------------------------------------------
+
+    def _declare(self) -> dict[str, Signal]:
+        """Every signal: the robot's own, the tracker's, the cameras', and the truth."""
+        pose = Signal(shape=(9,), unit="m,1", names=("x", "y", "z", *(f"r{i}" for i in range(6))))
+        signals = {
+            f"joint/{name}": Signal(shape=(len(g.names),), unit=g.unit, names=g.names)
+            for name, g in self.robot.groups.items()
+        }
+        for side, hand in self.robot.hands.items():
+            signals[f"touch/{side}"] = Signal(shape=(len(hand.touch),), unit="N", names=hand.touch)
+            signals[f"hand/{side}"] = pose
+        signals |= {f"tracker/{name}": pose for name in self._tracked}
+        eye = Signal(shape=(PICTURE, PICTURE, 3), dtype="uint8", unit="1")
+        signals |= {f"camera/{name}": eye for name in self.robot.cameras}
+        groups = tuple(self.robot.groups)
+        ratio = Signal(shape=(len(groups),), unit="1", names=groups, truth=True)
+        signals |= {
+            "truth/base": Signal(shape=(4, 4), unit="m,1", truth=True),
+            "truth/velocity": ratio,
+            "truth/torque": ratio,
+            "truth/overrun": Signal(
+                shape=(len(groups),), unit="rad or m", names=groups, truth=True
+            ),
+            "truth/contact": Signal(
+                shape=(3,),
+                unit="N,N,m",
+                names=("robot_force", "self_force", "penetration"),
+                truth=True,
+            ),
+            "truth/support": Signal(shape=(len(self._free), 2), unit="N", truth=True),
+            "truth/size": Signal(shape=(len(self._free), 2), unit="m", truth=True),
+        }
+        body = Signal(shape=(13,), unit="m,1,m/s,rad/s", truth=True)
+        signals |= {f"truth/{name}": body for name in self._free}
+        fixed = [name for name in self._tracked if name not in self._free]
+        signals |= {f"truth/{name}": body for name in fixed}
+        return signals
+
+    @property
+    def time(self) -> float:
+        """Time since `reset` [s]."""
+        return self._tick * TICK
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The robot's cameras, and "scene" for people."""
+        return (*self.robot.cameras, "scene")
+
+    # -- start and continue --------------------------------------------------------------
+
+    def _document(self, params: Mapping[str, Any], looks: bool) -> str:
+        """The whole world as one MJCF document: the robot's, with the scene put into it."""
+        x, y, yaw = params["start"]
+        stage = self._stage(params, looks)
+        text = self.robot.mjcf
+        for before, after in (
+            (
+                "<default>",
+                f"{_OPTION}<visual>{stage.visual}</visual><asset>{stage.assets}</asset><default>",
+            ),
+            ("<worldbody>", f"<worldbody>{stage.bodies}"),
+        ):
+            if before not in text:
+                raise ContractError(f"the MJCF of {self.robot.name!r} has no {before} section.")
+            text = text.replace(before, after, 1)
+        root = f'name="{self.robot.root}"'
+        return text.replace(root, f'{root} pos="{x} {y} 0" euler="0 0 {yaw}"', 1)
+
+    def reset(self, scenario: Scenario) -> None:
+        """Compile and start the scenario."""
+        params = scenario.params
+        self._params: Mapping[str, Any] = params
+        self._model = compile_mjcf(self._document(params, False), scenario.task)
+        self._data = mujoco.MjData(self._model)
+        self._bind()
+        self._motors = Motors(self.robot, self._model, self._data, params)
+        self._draw(scenario)
+        self._tick, self._still = 0, 0
+        self._rates = np.zeros((2, len(self.robot.groups)))
+        self._history = np.zeros((_LATEST, len(self._tracked), 9))
+        mujoco.mj_forward(self._model, self._data)
+        self._history[:] = self._poses()
+        self._scenario = scenario
+        self._settle_check()
+
+    def restore(self, scenario: Scenario, state: Array) -> None:
+        """Continue the scenario from a state."""
+        self.reset(scenario)
+        size = mujoco.mj_stateSize(self._model, _STATE)
+        mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
+        rest = state[size:]
+        self._tick, self._still = int(rest[0]), int(rest[1])
+        rest = self._motors.restore(rest[2:])
+        count = self._rates.size
+        self._rates[:] = rest[:count].reshape(self._rates.shape)
+        self._history[:] = rest[count:].reshape(self._history.shape)
+        mujoco.mj_forward(self._model, self._data)
+        # mj_forward overwrites the warm start that the next step must begin from.
+        mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
+
+    def state(self) -> Array:
+        """(S,) physics state, servo memory and tracker history."""
+        physics = np.empty(mujoco.mj_stateSize(self._model, _STATE))
+        mujoco.mj_getState(self._model, self._data, physics, _STATE)
+        return np.concatenate(
+            [
+                physics,
+                [self._tick, self._still],
+                self._motors.state(),
+                self._rates.ravel(),
+                self._history.ravel(),
+            ]
+        )
+
+    def close(self) -> None:
+        """Give back the GL context."""
+        self._pictures.close()
+
+    def _bind(self) -> None:
+        """Look names up once."""
+        m = self._model
+        self._base = m.body(self.robot.base).id
+        self._palms = {s: m.body(h.palm).id for s, h in self.robot.hands.items()}
+        self._touch = {
+            s: np.array([m.sensor(t).adr[0] for t in h.touch]) for s, h in self.robot.hands.items()
+        }
+        self._bodies = {n: m.body(n).id for n in dict.fromkeys((*self._tracked, *self._free))}
+        root = m.body(self.robot.root).id
+        self._is_robot = np.asarray(m.body_rootid)[m.geom_bodyid] == root
+        self._free_of = np.full(m.nbody, -1)
+        for index, name in enumerate(self._free):
+            self._free_of[m.body(name).id] = index
+        things = [self._params["things"][name] for name in self._free]
+        self._sizes = np.array([[t["radius"], t["height"]] for t in things], float)
+        friction = float(self._params["grip"])
+        skin = self._is_robot & (np.asarray(m.geom_priority) == 1)
+        m.geom_friction[skin, 0] = friction
+
+    def _draw(self, scenario: Scenario) -> None:
+        """Draw every sensor's noise for the whole episode, so that asking changes nothing."""
+        noise = scenario.params["noise"]
+        rng = np.random.default_rng(scenario.seed("sensors"))
+        joints = sum(len(g.names) for g in self.robot.groups.values())
+        shape = (self._ticks + 1, joints)
+        self._joint_noise = rng.normal(0, noise["joint"], shape)
+        self._touch_noise = rng.normal(
+            0, noise["touch"], (self._ticks + 1, len(self.robot.hands), 8)
+        )
+        count = len(self._tracked)
+        self._pose_noise = np.concatenate(
+            [
+                rng.normal(0, noise["position"], (self._ticks + 1, count, 3)),
+                rng.normal(0, noise["rotation"], (self._ticks + 1, count, 3)),
+            ],
+            axis=2,
+        )
+        bias = rng.normal(0, noise["bias"], (count, 3))
+        self._pose_noise[:, :, :3] += bias
+        lost = rng.random((self._ticks + 1, count)) < noise["dropout"]
+        age = np.full(count, int(noise["latency"]))
+        self._age = np.empty((self._ticks + 1, count), int)
+        for tick in range(self._ticks + 1):
+            age = np.where(lost[tick], np.minimum(age + 1, _LATEST - 1), int(noise["latency"]))
+            self._age[tick] = np.minimum(age, tick)
+
+    def _settle_check(self) -> None:
+        """Refuse a scenario that starts inside something."""
+        contact = self._data.contact
+        if len(contact.dist) and float(contact.dist.min()) < -0.01:
+            pair = contact.geom[int(np.argmin(contact.dist))]
+            names = [self._model.body(self._model.geom_bodyid[g]).name for g in pair]
+            raise BrokenWorldError(f"scenario {self._scenario.id} starts with {names} overlapping.")
+
+    # -- act -----------------------------------------------------------------------------
+
+    def step(self, action: Signals) -> bool:
+        """One control period: four blocks of servo update and physics."""
+        m, d = self._model, self._data
+        self.executed = self._motors.command(action, TICK)
+        self._rates[:] = 0
+        blocks = round(TICK / TIMESTEP) // BLOCK
+        for block in range(blocks):
+            self._motors.servo((block + 1) / blocks, TICK / blocks)
+            self._push(self._tick * TICK + block * TICK / blocks)
+            mujoco.mj_step(m, d, nstep=BLOCK)
+            np.maximum(self._rates, self._motors.load(), out=self._rates)
+        if d.warning.number.any() or not np.isfinite(d.qpos).all():
+            kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]
+            raise BrokenWorldError(
+                f"scenario {self._scenario.id} at {d.time:.3f} s: the physics warned {kinds}."
+            )
+        self._tick += 1
+        self._history[1:] = self._history[:-1]
+        self._history[0] = self._poses()
+        moving = self._motors.speed() > 0.03
+        self._still = 0 if moving or self._tick * TICK < 1.5 else self._still + 1
+        return self._still * TICK >= _REST
+
+    def _push(self, now: float) -> None:
+        """Apply the scenario's pushes: forces [N] in the world frame, at the centre of mass."""
+        for push in self._params["pushes"]:
+            inside = push["time"] <= now < push["time"] + push["seconds"]
+            force = push["force"] if inside else (0.0, 0.0, 0.0)
+            self._data.xfrc_applied[self._bodies[push["thing"]], :3] = force
+
+    # -- sense ---------------------------------------------------------------------------
+
+    def _in_base(self, body: int) -> tuple[Array, Array]:
+        """Position (3,) and rotation (3, 3) of a body in the robot's base frame."""
+        turn = self._data.xmat[self._base].reshape(3, 3).T
+        offset = self._data.xpos[body] - self._data.xpos[self._base]
+        return turn @ offset, turn @ self._data.xmat[body].reshape(3, 3)
+
+    def _poses(self) -> Array:
+        """(tracked, 9) true poses in the base frame: what the tracker will report, late."""
+        return np.stack([pose9(*self._in_base(self._bodies[n])) for n in self._tracked])
+
+    def observe(self, names: Collection[str]) -> Signals:
+        """The named signals. Poses are x, y, z [m] and the first two columns of the rotation."""
+        return {name: self._observe(name) for name in names}
+
+    def _observe(self, name: str) -> Array:
+        kind, _, what = name.partition("/")
+        if kind == "joint":
+            return self._motors.position(what) + self._motors.pick(
+                what, self._joint_noise[self._tick]
+            )
+        if kind == "touch":
+            side = list(self.robot.hands).index(what)
+            force = self._data.sensordata[self._touch[what]]
+            noise = self._touch_noise[self._tick, side, : len(force)]
+            return np.maximum(force + noise, 0.0)
+        if kind == "hand":
+            return pose9(*self._in_base(self._palms[what]))
+        if kind == "tracker":
+            return self._track(self._tracked.index(what))
+        if kind == "camera":
+            self._pictures.dress(self._scenario, 0)
+            return self._pictures.picture(self.state(), what, PICTURE, PICTURE)
+        return self._true(what)
+
+    def _track(self, index: int) -> Array:
+        """The tracker's pose (9,): late, noisy, held where it lost sight."""
+        age = self._age[self._tick, index]
+        pose = self._history[age, index]
+        noise = self._pose_noise[self._tick - age, index]
+        turn = rotation_vector(noise[3:]) @ np.stack(
+            [pose[3:6], pose[6:9], np.cross(pose[3:6], pose[6:9])], axis=1
+        )
+        return pose9(pose[:3] + noise[:3], turn)
+
+    def _true(self, what: str) -> Array:
+        """Simulator truth by name."""
+        d = self._data
+        if what in self._bodies:
+            body = self._bodies[what]
+            velocity = d.cvel[body]
+            lever = d.xpos[body] - d.subtree_com[self._model.body_rootid[body]]
+            linear = velocity[3:] + np.cross(velocity[:3], lever)
+            return np.concatenate([d.xpos[body], d.xquat[body], linear, velocity[:3]])
+        if what == "base":
+            pose = np.eye(4)
+            pose[:3, :3] = d.xmat[self._base].reshape(3, 3)
+            pose[:3, 3] = d.xpos[self._base]
+            return pose
+        if what in ("velocity", "torque"):
+            return self._rates[int(what == "torque")]
+        if what == "overrun":
+            return self._motors.overrun()
+        if what == "size":
+            return self._sizes
+        return self._contacts()[0 if what == "contact" else 1]
+
+    def _contacts(self) -> tuple[Array, Array]:
+        """(3,) largest force on the robot, on itself [N], penetration [m]; (free, 2) support.
+
+        Support is the normal force [N] on each free body from things, and from the robot.
+        """
+        d, m = self._data, self._model
+        support = np.zeros((len(self._free), 2))
+        if not d.ncon:
+            return np.zeros(3), support
+        contact = d.contact
+        geom, address = np.asarray(contact.geom), np.asarray(contact.efc_address)
+        # With elliptic cones the first row of a contact is its normal force.
+        force = np.where(address >= 0, d.efc_force[np.maximum(address, 0)], 0.0)
+        robot = self._is_robot[geom]
+        mixed, own = robot.any(axis=1), robot.all(axis=1)
+        deep = max(0.0, -float(np.min(contact.dist)))
+        largest = float(np.max(force, where=mixed & ~own, initial=0.0))
+        itself = float(np.max(force, where=own, initial=0.0))
+        owner = self._free_of[m.geom_bodyid[geom]]
+        for column in (0, 1):
+            for row in np.flatnonzero(owner[:, column] >= 0):
+                by_robot = int(robot[row, 1 - column])
+                support[owner[row, column], by_robot] += force[row]
+        return np.array([largest, itself, deep]), support
+
+    # -- pictures ------------------------------------------------------------------------
+
+    def dress(self, scenario: Scenario, look: int = 0) -> None:
+        """Prepare the pictures of one scenario; look 0 is its own."""
+        self._pictures.dress(scenario, look)
+
+    def picture(self, state: Array, camera: str, height: int, width: int) -> Array:
+        """(height, width, 3) uint8 RGB of a state of the dressed scenario."""
+        return self._pictures.picture(state, camera, height, width)
