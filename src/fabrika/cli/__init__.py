@@ -1,0 +1,45 @@
+"""The command line. This package, and no other part of Fabrika, prints."""
+
+from __future__ import annotations
+
+import click
+
+from fabrika.cli._data import export, train, verify
+from fabrika.cli._episodes import generate, rollout, validate
+from fabrika.cli._errors import Program
+from fabrika.cli._inspect import bench, check, doctor, show
+from fabrika.cli._line import run
+from fabrika.cli._listing import list_
+
+__all__ = ["main"]
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fabrika", message="%(prog)s %(version)s")
+def main() -> None:
+    """From a robot, a task and a seed to a gated policy.
+
+    \b
+    Example: fabrika run toy/reach-v1
+
+    Data goes to stdout, progress and messages to stderr. Exit codes: 0 done, 2 usage, 3 done with
+    losses, 4 interrupted (run the same command to go on), 5 gate failed, 6 integrity,
+    7 resources, 8 busy. FABRIKA_DEBUG=1 adds the traceback of an error.
+    """
+
+
+for command in (
+    run,
+    list_,
+    rollout,
+    generate,
+    export,
+    verify,
+    train,
+    validate,
+    show,
+    check,
+    bench,
+    doctor,
+):
+    main.add_command(command)

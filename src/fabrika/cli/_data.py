@@ -1,0 +1,246 @@
+"""Commands on data: ``export``, ``verify`` and ``train``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+
+from fabrika.cli._console import Meter, answer, emit, table
+from fabrika.cli._disk import require_absent
+from fabrika.cli._errors import INTEGRITY
+from fabrika.cli._options import FOLDER, budget, json_option, out_option, workers_option
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("--to", "kind", default="lerobot", show_default=True, help="The format.")
+@out_option("The new dataset; nothing may be there yet.", required=True)
+@click.option(
+    "--cameras",
+    default="all",
+    show_default=True,
+    help="Names with commas between; all: the robot's own; none: no pictures.",
+)
+@click.option(
+    "--pixels", type=click.IntRange(min=16), default=128, show_default=True, help="Height, width."
+)
+@click.option(
+    "--looks",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Times that each episode is rendered, each with other colours and lights.",
+)
+@workers_option
+@json_option
+def export(
+    run: Path,
+    kind: str,
+    out: Path,
+    cameras: str,
+    pixels: int,
+    looks: int,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Write the accepted episodes of a run, or of a store of episodes, as a dataset.
+
+    Pictures are rendered now, from stored states.
+
+    \b
+    Example: fabrika export runs/toy-reach-v1-s0 --to lerobot --out dataset
+    """
+    from fabrika.cli._find import find_store
+
+    store = find_store(run, "train")
+    made = export_store(store, kind, out, cameras, workers=workers, pixels=pixels, looks=looks)
+    if as_json:
+        emit({**made, "path": str(made["path"])})
+    else:
+        answer(made["path"])
+
+
+def export_store(
+    store: Path,
+    kind: str,
+    target: Path,
+    cameras: str,
+    *,
+    workers: int,
+    pixels: int = 128,
+    looks: int = 1,
+) -> dict[str, Any]:
+    """Export with progress; plain data that says what was written."""
+    from fabrika._registry import load
+
+    exporter = cast(Callable[..., Any], load("exporters", kind))
+    require_absent(target, "a dataset")
+    names = _cameras(store, cameras)
+    with Meter("export", 0) as meter:
+
+        def progress(done: int, total: int) -> None:
+            meter.total = total
+            meter.update(done)
+
+        made = exporter(
+            store,
+            target,
+            cameras=names,
+            size=(pixels, pixels),
+            looks=looks,
+            workers=workers,
+            on_progress=progress,
+        )
+    return asdict(made)
+
+
+def _cameras(store: Path, words: str) -> tuple[str, ...]:
+    """The cameras that are meant: "all" is every one on the robot, "none" is none."""
+    from fabrika._errors import UnknownNameError
+    from fabrika._registry import task as find_task
+    from fabrika._store import Store
+    from fabrika._world import Pictured
+
+    if words == "none":
+        return ()
+    with Store.open(store) as opened:
+        name = str(opened.manifest.get("task"))
+    with closing(find_task(name).build()) as world:
+        known = tuple(world.cameras) if isinstance(world, Pictured) else ()
+    if words == "all":
+        return tuple(camera for camera in known if camera != "scene")
+    wanted = tuple(part.strip() for part in words.split(",") if part.strip())
+    for camera in wanted:
+        if camera not in known:
+            raise UnknownNameError(f"camera of {name}", camera, known)
+    return wanted
+
+
+@click.command()
+@click.argument("dataset", type=FOLDER)
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, dataset: Path, as_json: bool) -> None:
+    """Check any LeRobot v3 dataset strictly: files, counts, times, statistics, videos.
+
+    Exit code 6 if there is a finding.
+
+    \b
+    Example: fabrika verify runs/toy-reach-v1-s0/dataset
+    """
+    from fabrika.data import verify_lerobot
+
+    report = verify_lerobot(dataset)
+    findings = [asdict(finding) for finding in report.findings]
+    if as_json:
+        emit(
+            {
+                "ok": report.ok,
+                "format": report.format,
+                "episodes": report.episodes,
+                "frames": report.frames,
+                "findings": findings,
+            }
+        )
+    else:
+        if findings:
+            rows = [[f["code"], f["where"], f["message"]] for f in findings]
+            table(("code", "where", "what is wrong"), rows)
+        word = "sound" if report.ok else f"{len(findings)} findings"
+        answer(f"{dataset}: {word}; {report.episodes} episodes, {report.frames} frames")
+    ctx.exit(0 if report.ok else INTEGRITY)
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@out_option("Where the policy goes; the same command goes on.", required=True)
+@click.option(
+    "--sensors",
+    type=click.Choice(["tracker", "cameras"]),
+    default="tracker",
+    show_default=True,
+    help="What the policy sees.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Its seed.")
+@click.option(
+    "--train-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Time that training may take [s].  [default: 300, or what the task needs]",
+)
+@click.option("--train-steps", type=click.IntRange(min=1), help="Steps of training instead.")
+@workers_option
+@json_option
+def train(
+    run: Path,
+    out: Path,
+    sensors: Literal["tracker", "cameras"],
+    seed: int,
+    train_seconds: float | None,
+    train_steps: int | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Train a policy on the accepted episodes of a run, or of a store of episodes.
+
+    Ctrl-C keeps a checkpoint, and the same command goes on. The result is one file, policy.onnx.
+
+    \b
+    Example: fabrika train runs/demos --out runs/policy --train-seconds 60
+    """
+    from fabrika._store import Store
+    from fabrika.cli._find import find_store
+
+    store = find_store(run, "train")
+    with Store.open(store) as opened:
+        task = str(opened.manifest.get("task"))
+    seconds = None if train_steps else train_seconds or budget(task).train_seconds
+    made = train_store(
+        store,
+        out,
+        task=task,
+        sensors=sensors,
+        seed=seed,
+        seconds=seconds,
+        steps=train_steps,
+        workers=workers,
+    )
+    if as_json:
+        emit(made)
+    else:
+        answer(made["policy"])
+
+
+def train_store(
+    store: Path,
+    target: Path,
+    *,
+    task: str,
+    sensors: Literal["tracker", "cameras"],
+    seed: int,
+    seconds: float | None,
+    steps: int | None,
+    workers: int,
+) -> dict[str, Any]:
+    """Train with progress; plain data that says what was made."""
+    from fabrika import learn
+
+    with Meter("train", 100) as meter:
+
+        def progress(fraction: float, loss: float) -> None:
+            meter.update(100 * fraction, f"loss {loss:.4g}")
+
+        made = learn.train(
+            store,
+            target,
+            sensors=sensors,
+            seed=seed,
+            seconds=seconds,
+            steps=steps,
+            on_progress=progress,
+        )
+    return {"policy": str(target / "policy.onnx"), "task": task, "sensors": sensors}

@@ -1,0 +1,110 @@
+"""From errors to one clear message and a published exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from fabrika._errors import FabrikaError, InterruptedRunError, ResourceError, UsageError
+from fabrika.cli._console import emit, say
+
+GO_ON = "run the same command to go on"
+LOSSES, GATE_FAILED, INTEGRITY, RESOURCES = 3, 5, 6, 7
+
+_EXTRAS = {
+    "torch": "learn",
+    "safetensors": "learn",
+    "onnx": "learn",
+    "onnxruntime": "learn",
+    "pyarrow": "data",
+    "av": "data",
+    "mujoco": "sim",
+    "PIL": "sim",
+    "matplotlib": "release",
+    "jinja2": "release",
+}
+
+
+class Program(click.Group):
+    """A group of commands that ends with one message and a published exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a newcomer meets them, not the alphabet's."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; whatever goes wrong is told once, with the next step."""
+        as_json = "--json" in ctx.args
+        try:
+            with _terminated_like_interrupted():
+                return super().invoke(ctx)
+        except click.UsageError as error:
+            if as_json:
+                _emit_error("UsageError", error.format_message(), 2)
+            raise
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if os.environ.get("FABRIKA_DEBUG") == "1":
+                traceback.print_exc()
+            known = explain(error)
+            if as_json:
+                _emit_error(type(known).__name__, str(known), known.exit_code)
+            say(f"fabrika: {known}")
+            raise click.exceptions.Exit(known.exit_code) from error
+
+
+def explain(error: BaseException) -> FabrikaError:
+    """The error as one of the published tree, with a next step."""
+    if isinstance(error, InterruptedRunError | KeyboardInterrupt):
+        words = str(error).rstrip(".") or "stopped"
+        return InterruptedRunError(f"{words}; {GO_ON}.")
+    if isinstance(error, FabrikaError):
+        return error
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRAS:
+        extra = _EXTRAS[(error.name or "").split(".")[0]]
+        return ResourceError(
+            f"this needs {error.name}, which is not installed: pip install 'fabrika[{extra}]'."
+        )
+    if isinstance(error, MemoryError):
+        return ResourceError("out of memory: use fewer --workers, then run the same command again.")
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return ResourceError(f"no space left on the disk{where}: free some, then {GO_ON}.")
+        return UsageError(f"{error.strerror or error}{where}.")
+    unexpected = FabrikaError(
+        f"unexpected {type(error).__name__}: {error}. This is a defect: FABRIKA_DEBUG=1 shows "
+        "where; please report it."
+    )
+    return unexpected
+
+
+def _emit_error(kind: str, message: str, code: int) -> None:
+    emit({"error": {"kind": kind, "message": message, "exit_code": code}})
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM stops as cleanly as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

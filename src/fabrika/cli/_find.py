@@ -1,0 +1,86 @@
+"""Finding an episode by what a person would type."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fabrika._errors import UsageError
+
+if TYPE_CHECKING:
+    from fabrika._result import Result
+
+FEWEST = 4
+"""Fewer characters of a digest are too likely to mean several episodes."""
+
+
+def find_episode(text: str, role: str, folder: Path) -> tuple[Path, Result]:
+    """The store and the row of ``RUN:INDEX``, or of the start of a digest in ``folder``.
+
+    RUN is a run folder (``role`` then picks the store in it) or a store itself.
+    """
+    place, colon, number = text.rpartition(":")
+    if colon and number.isdecimal():
+        store = find_store(Path(place), role)
+        return store, _by_index(store, int(number))
+    if re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", text):
+        return _by_digest(text, folder)
+    raise UsageError(
+        f"{text!r} names no episode. Give RUN:INDEX, such as runs/toy-reach-v1-s0:3, or "
+        f"{FEWEST} or more characters of an episode's digest."
+    )
+
+
+def find_store(place: Path, role: str) -> Path:
+    """The store that ``place`` is, or the one of ``role`` in the run that ``place`` is."""
+    from fabrika._errors import UnknownNameError
+    from fabrika._store import is_store
+
+    if is_store(place):
+        return place
+    found = {p.name: p for p in (*place.glob("evidence/*"), *place.glob("train")) if is_store(p)}
+    if not found:
+        raise UsageError(
+            f"{place} is neither a run nor a store of episodes. `fabrika list runs` lists runs."
+        )
+    if role not in found:
+        raise UnknownNameError(f"store of {place}", role, found)
+    return found[role]
+
+
+def _by_index(store: Path, index: int) -> Result:
+    from fabrika._store import Store
+
+    with Store.open(store) as opened:
+        rows = {row.index: row for row in opened.rows()}
+    if not rows:
+        raise UsageError(f"{store} holds no episode yet.")
+    if index not in rows:
+        raise UsageError(
+            f"{store} has no scenario {index}: it holds {len(rows)}, from {min(rows)} to "
+            f"{max(rows)}."
+        )
+    return rows[index]
+
+
+def _by_digest(start: str, folder: Path) -> tuple[Path, Result]:
+    from fabrika._store import Store, is_store
+
+    stores = [p.parent for p in folder.rglob("manifest.json") if is_store(p.parent)]
+    found: dict[str, tuple[Path, Result]] = {}
+    for path in sorted(stores):
+        if not (path / "index.sqlite").is_file():
+            continue
+        with Store.open(path) as store:
+            for row in store.rows():
+                if row.digest.startswith(start):
+                    found[row.digest] = (path, row)
+    if len(found) > 1:
+        raise UsageError(f"{len(found)} episodes in {folder} start with {start}: give more of it.")
+    if not found:
+        raise UsageError(
+            f"no episode in {folder} has a digest that starts with {start}. "
+            "Look elsewhere with --in, or give RUN:INDEX."
+        )
+    return next(iter(found.values()))

@@ -1,0 +1,170 @@
+"""Commands that look, and change nothing: ``show``, ``check``, ``bench`` and ``doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from fabrika._errors import ContractError
+from fabrika.cli._console import answer, emit, say, table
+from fabrika.cli._errors import RESOURCES
+from fabrika.cli._options import FOLDER, count_option, json_option, out_option
+
+if TYPE_CHECKING:
+    from fabrika.testing import Breach
+
+
+@click.command()
+@click.argument("episode")
+@click.option(
+    "--of",
+    "role",
+    default="policy",
+    show_default=True,
+    help="In RUN:INDEX, whose episode: policy, expert, zero, random, or train.",
+)
+@click.option(
+    "--in",
+    "folder",
+    type=FOLDER,
+    default=Path("runs"),
+    show_default=True,
+    help="Where to look for a digest.",
+)
+@out_option("Where the files go.", default=Path(), show_default="here")
+@click.option("--video/--no-video", default=True, help="Make the video.")
+@click.option("--plots/--no-plots", default=True, help="Make the plots.")
+@json_option
+def show(
+    episode: str, role: str, folder: Path, out: Path, video: bool, plots: bool, as_json: bool
+) -> None:
+    """Make a video and plots of an episode: RUN:INDEX, or the start of its digest.
+
+    \b
+    Example: fabrika show runs/toy-reach-v1-s0:3 --out videos
+    """
+    from fabrika.cli._find import find_episode
+    from fabrika.cli._show import show_episode
+
+    store, row = find_episode(episode, role, folder)
+    made = show_episode(store, row, out, video=video, plots=plots)
+    if as_json:
+        emit(made)
+        return
+    for kind in ("video", "plots"):
+        if made[kind]:
+            answer(made[kind])
+    say(f"{made['actor']} in {made['split']} {made['index']}: {made['reason']}")
+
+
+@click.group()
+def check() -> None:
+    """Check that a plug-in keeps its contract.
+
+    \b
+    Example: fabrika check task toy/reach-v1
+    """
+
+
+@check.command("task")
+@click.argument("name")
+@count_option(default=20, show_default=True, help="Scenarios that each actor tries.")
+@json_option
+@click.pass_context
+def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None:
+    """Determinism, buffers, shapes, units, the expert's yield, and actors that must fail.
+
+    \b
+    Example: fabrika check task toy/reach-v1 --json
+    """
+    from fabrika import testing
+    from fabrika._registry import task as find_task
+
+    task = find_task(name)
+    say(f"checking {name}: the expert, zero and random try {count} scenarios each")
+    _conclude(ctx, "task", name, testing.check_task(task, count=count), as_json)
+
+
+@check.command("robot")
+@click.argument("name")
+@json_option
+@click.pass_context
+def check_robot(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Limits, names and units of a robot's description.
+
+    \b
+    Example: fabrika check robot cloid-class
+    """
+    from fabrika import testing
+    from fabrika._registry import load
+
+    robot = cast(testing.RobotLike, load("robots", name))
+    _conclude(ctx, "robot", name, testing.check_robot(robot), as_json)
+
+
+def _conclude(
+    ctx: click.Context, kind: str, name: str, breaches: Sequence[Breach], as_json: bool
+) -> None:
+    if as_json:
+        found = [{"code": breach.code, "message": breach.message} for breach in breaches]
+        emit({"ok": not breaches, "kind": kind, "name": name, "breaches": found})
+    else:
+        for breach in breaches:
+            answer(f"{breach.code}: {breach.message}")
+        broken = f"breaks its contract in {len(breaches)} ways"
+        answer(f"{kind} {name} {broken if breaches else 'keeps its contract'}.")
+    ctx.exit(ContractError.exit_code if breaches else 0)
+
+
+@click.command()
+@click.option("--task", default="home/mug-to-shelf-v1", show_default=True, help="The task.")
+@count_option(default=5, show_default=True, help="Episodes of the expert to measure.")
+@click.option("--pixels", default=128, show_default=True, help="Height and width of pictures.")
+@json_option
+def bench(task: str, count: int, pixels: int, as_json: bool) -> None:
+    """Measure speed in one run: whole episodes, pictures, physics against the bare engine.
+
+    \b
+    Example: fabrika bench --task toy/reach-v1
+    """
+    from fabrika.cli._bench import measure, words
+
+    found = measure(task, count, pixels)
+    if as_json:
+        emit(found)
+        return
+    for line in words(found):
+        answer(line)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Say what works on this machine, and what to do about what does not.
+
+    Exit code 7 if something that a run needs is missing.
+
+    \b
+    Example: fabrika doctor
+    """
+    from fabrika.cli._doctor import examine
+
+    findings = examine()
+    ok = all(finding["ok"] or not finding["needed"] for finding in findings)
+    if as_json:
+        emit({"ok": ok, "findings": findings})
+    else:
+        rows = [
+            ("ok" if f["ok"] else "PROBLEM" if f["needed"] else "missing", f["name"], f["found"])
+            for f in findings
+        ]
+        table(("", "what", "found"), rows)
+        for finding in findings:
+            if finding["next"]:
+                answer(f"{finding['name']}: {finding['next']}")
+        answer("Everything that a run needs works." if ok else "A run needs what is missing above.")
+    ctx.exit(0 if ok else RESOURCES)

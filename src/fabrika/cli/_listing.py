@@ -1,0 +1,162 @@
+"""``fabrika list``: what there is to name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabrika.cli._console import emit, table
+from fabrika.cli._options import FOLDER, json_option
+
+
+@click.group("list")
+def list_() -> None:
+    """List what there is: tasks, actors, robots, runs, or the signals of a task.
+
+    \b
+    Example: fabrika list tasks
+    """
+
+
+@list_.command()
+@json_option
+def tasks(as_json: bool) -> None:
+    """The tasks that are installed, and those that cannot be loaded.
+
+    \b
+    Example: fabrika list tasks --json
+    """
+    rows = []
+    for name, where in _known("tasks").items():
+        row = {"name": name, "where": where, "description": "", "problem": ""}
+        rows.append({**row, **_describe(name)})
+    _show(rows, as_json)
+
+
+@list_.command()
+@json_option
+def actors(as_json: bool) -> None:
+    """What can act in any task, and the kinds of policy files.
+
+    \b
+    Example: fabrika list actors
+    """
+    rows = [
+        {"name": "expert", "description": "the task's own script; it may read simulator truth"},
+        {"name": "zero", "description": "commands zero, always: must fail"},
+        {"name": "random", "description": "commands noise within the limits: must fail"},
+    ]
+    for suffix in _known("policies"):
+        rows.append({"name": f"FILE.{suffix}", "description": "a policy file"})
+    _show(rows, as_json)
+
+
+@list_.command()
+@json_option
+def robots(as_json: bool) -> None:
+    """The robots that are installed.
+
+    \b
+    Example: fabrika list robots
+    """
+    _show([{"name": name, "where": where} for name, where in _known("robots").items()], as_json)
+
+
+@list_.command()
+@click.option(
+    "--in", "folder", type=FOLDER, default=Path("runs"), show_default=True, help="Where to look."
+)
+@json_option
+def runs(folder: Path, as_json: bool) -> None:
+    """The runs in a folder, and what became of each.
+
+    \b
+    Example: fabrika list runs --in runs
+    """
+    rows = []
+    for file in sorted(folder.glob("*/run.json")):
+        try:
+            manifest = json.loads(file.read_text())
+            rows.append(_run_row(file.parent, manifest))
+        except (ValueError, KeyError, TypeError) as error:
+            rows.append({"run": str(file.parent), "problem": f"cannot be read: {error}"})
+    _show(rows, as_json)
+
+
+@list_.command()
+@click.argument("task")
+@json_option
+def signals(task: str, as_json: bool) -> None:
+    """Everything that can be observed, and commanded, in a task.
+
+    \b
+    Example: fabrika list signals toy/reach-v1
+    """
+    from contextlib import closing
+
+    from fabrika._registry import task as find_task
+
+    with closing(find_task(task).build()) as world:
+        found = [("observes", n, s) for n, s in world.observes.items()]
+        found += [("acts", n, s) for n, s in world.acts.items()]
+    rows = []
+    for kind, name, signal in found:
+        plain = asdict(signal)
+        plain["shape"], plain["names"] = list(signal.shape), list(signal.names)
+        plain["low"], plain["high"] = _bound(signal.low), _bound(signal.high)
+        rows.append({"kind": kind, "name": name, **plain})
+    _show(rows, as_json)
+
+
+def _bound(value: float) -> float | None:
+    """JSON has no infinity: None is "no bound"."""
+    from math import isfinite
+
+    return value if isfinite(value) else None
+
+
+def _known(kind: Any) -> dict[str, str]:
+    from fabrika._registry import known
+
+    return known(kind)
+
+
+def _describe(name: str) -> dict[str, str]:
+    from fabrika._errors import FabrikaError
+    from fabrika._registry import task
+
+    try:
+        return {"description": task(name).description.strip().splitlines()[0]}
+    except FabrikaError as error:
+        return {"problem": str(error)}
+
+
+def _run_row(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    row = {
+        "run": str(folder),
+        "task": manifest["task"],
+        "seed": manifest["seed"],
+        "sensors": manifest["sensors"],
+        "decision": "none yet",
+        "problem": "",
+    }
+    decision = folder / "decision.json"
+    if decision.is_file():
+        found = json.loads(decision.read_text())
+        word = "passed" if found["passed"] else "did not pass"
+        row["decision"] = f"{word}, {found['successes']} of {found['episodes']}"
+    return row
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """The rows as JSON, or as a table without the columns that are empty throughout."""
+    if as_json:
+        emit(rows)
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns = [c for c in columns if any(row.get(c) not in ("", None, []) for row in rows)]
+    table(columns, [[row.get(column, "") for column in columns] for row in rows])

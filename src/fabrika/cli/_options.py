@@ -1,0 +1,67 @@
+"""Options that several commands share, and the defaults that are tuned for each task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+SEED_BLOCK = 1_000_000
+"""Training scenarios of one seed: block s starts at s times this, so that seeds never share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much of everything a run uses by default."""
+
+    episodes: int = 300
+    """Training scenarios that the expert tries."""
+    train_seconds: float = 300.0
+    """Training stops at this many seconds of its own clock [s]."""
+    validate: int = 100
+    """Scenarios that the gate judges."""
+
+
+BUDGETS = {"toy/reach-v1": Budget(episodes=200, train_seconds=60.0)}
+"""Budgets of tasks that need less, or more, than the rest."""
+
+
+def budget(task: str) -> Budget:
+    """The default budget of a task."""
+    return BUDGETS.get(task, Budget())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on stdout, for scripts."
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=cores,
+    show_default="one for each core",
+    metavar="K",
+    help="Worker processes. The result does not depend on it.",
+)
+
+
+def count_option(**settings: Any) -> Callable[[F], F]:
+    """``-n N``."""
+    return click.option("-n", "count", type=click.IntRange(min=1), metavar="N", **settings)
+
+
+def out_option(words: str, **settings: Any) -> Callable[[F], F]:
+    """``--out DIR``."""
+    return click.option("--out", type=FOLDER, metavar="DIR", help=words, **settings)
