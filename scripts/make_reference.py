@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "fabrika"
 PACKAGES = {
@@ -69,7 +71,7 @@ def exported(module: str) -> list[str]:
 
 def defined(tree: ast.Module | ast.ClassDef) -> Iterator[tuple[str, Definition, str]]:
     """Name, node and docstring of everything defined in a body, in its order."""
-    for node, after in zip(tree.body, [*tree.body[1:], None], strict=True):
+    for node, after in zip(tree.body, [*tree.body[1:], None], strict=False):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name, node, ast.get_docstring(node) or ""
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -108,8 +110,8 @@ def markdown(doc: str) -> str:
     """A docstring as Markdown: literal blocks fenced, double backticks single."""
     doc = re.sub(
         r"::\n\n((?:    .*\n?|\n)+)",
-        lambda match: f"\n\n```text\n{inspect.cleandoc(match.group(1))}\n```\n",
-        doc,
+        lambda match: f"```text\n{inspect.cleandoc(match.group(1))}\n```\n\n",
+        re.sub(r"(?<=\w)::\n", ":\n\n::\n", inspect.cleandoc(doc)),
     )
     return re.sub(r"``(.+?)``", r"`\1`", doc).strip()
 
@@ -175,16 +177,30 @@ def package_page(package: str) -> str:
 
 def commands_page() -> str:
     """Every command's own help, and the exit codes."""
-    import click
-
     from fabrika.cli import main
 
-    assert isinstance(main, click.Group)
-    lines = [NOTE, "# Commands\n", f"{main.help or ''}\n"]
-    for name, command in sorted(main.commands.items()):
-        context = click.Context(command, info_name=f"fabrika {name}", terminal_width=88)
-        lines += [f"## `fabrika {name}`\n", f"```text\n{command.get_help(context)}\n```\n"]
+    lines = [NOTE, "# Commands\n", f"```text\n{context_of(main).get_help()}\n```\n"]
+    for name, context in walk(context_of(main)):
+        lines += [f"## `fabrika {name}`\n", f"```text\n{context.get_help()}\n```\n"]
     return "\n".join([*lines, exit_codes()])
+
+
+def context_of(
+    command: click.Command, name: str = "fabrika", parent: click.Context | None = None
+) -> click.Context:
+    """What a command is called in, at a width that does not depend on the terminal."""
+    settings = {"terminal_width": 88, "max_content_width": 88, **command.context_settings}
+    return click.Context(command, info_name=name, parent=parent, **settings)
+
+
+def walk(context: click.Context, prefix: str = "") -> Iterator[tuple[str, click.Context]]:
+    """Every command below a group, by what one types: "list", "list tasks"."""
+    assert isinstance(context.command, click.Group)
+    for name, command in sorted(context.command.commands.items()):
+        below = context_of(command, name, context)
+        yield f"{prefix}{name}", below
+        if isinstance(command, click.Group):
+            yield from walk(below, f"{prefix}{name} ")
 
 
 def exit_codes() -> str:

@@ -13,7 +13,7 @@ import pytest
 import make_reference
 from fabrika import _errors
 from fabrika._registry import known, task
-from test_style import ROOT, relative, tracked
+from test_style import ROOT, declared, relative, tracked
 
 PAGES = [path for path in tracked() if path.suffix == ".md"]
 LAWS = sorted((ROOT / "docs" / "concepts").glob("[0-9]*.md"))
@@ -23,11 +23,11 @@ PUBLIC = [
 ]
 
 
-def commands() -> dict[str, click.Command]:
+def commands() -> dict[str, click.Context]:
+    """Every command by what one types after ``fabrika``, groups and their own commands."""
     from fabrika.cli import main
 
-    assert isinstance(main, click.Group)
-    return dict(main.commands)
+    return dict(make_reference.walk(make_reference.context_of(main)))
 
 
 def version() -> str:
@@ -53,15 +53,17 @@ def test_the_reference_is_up_to_date() -> None:
 
 def test_every_command_is_documented() -> None:
     readme = (ROOT / "README.md").read_text()
-    for name, command in commands().items():
-        help_text = command.get_help(click.Context(command, info_name=f"fabrika {name}"))
-        assert f"fabrika {name}" in help_text.split("\n", 2)[-1], f"{name}: --help has no example"
-        assert f"`fabrika {name}" in readme, f"README does not name `fabrika {name}`"
+    reference = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    for name, context in commands().items():
+        help_text = context.get_help()
+        assert f"Example: fabrika {name}" in help_text, f"{name}: --help has no example"
+        assert f"## `fabrika {name}`" in reference, "run `make reference`"
+        assert f"`fabrika {name.split()[0]}" in readme, f"README does not name `fabrika {name}`"
 
 
 def test_every_option_is_documented() -> None:
-    for name, command in commands().items():
-        for option in command.params:
+    for name, context in commands().items():
+        for option in context.command.params:
             if isinstance(option, click.Option):
                 assert option.help, f"fabrika {name}: {option.opts[-1]} has no help"
 
@@ -119,8 +121,8 @@ def test_names_of_the_code_exist(page: Path) -> None:
 
     for name in re.findall(r"`(fabrika(?:\.\w+)+)`", page.read_text()):
         assert pkgutil.resolve_name(name) is not None
-    for words in re.findall(r"`fabrika ([a-z]+)", page.read_text()):
-        assert words in commands(), f"{page.name}: there is no command `fabrika {words}`"
+    for word in re.findall(r"`fabrika ([a-z]+)", page.read_text()):
+        assert word in commands(), f"{page.name}: there is no command `fabrika {word}`"
 
 
 def test_there_is_a_page_for_each_law() -> None:
@@ -131,6 +133,32 @@ def test_there_is_a_page_for_each_law() -> None:
         assert law.name in index
         assert re.search(r"`_\w+\.py`|`fabrika", law.read_text()), f"{law.name} names no code"
         assert len(law.read_text().splitlines()) <= 60, f"{law.name} is long"
+
+
+def test_every_dependency_has_a_reason() -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert declared() - {"fabrika"} <= set(re.findall(r"`([\w-]+)`", rows))
+
+
+def test_the_readme_shows_the_evidence() -> None:
+    """The table in README is the one in docs/results.md: figures are written down once."""
+
+    def table(page: str) -> str:
+        text = (ROOT / page).read_text()
+        return text.split("<!-- evidence -->\n")[1].split("<!-- /evidence -->")[0]
+
+    assert table("README.md") == table("docs/results.md")
+    assert re.search(r"^hardware: \S", (ROOT / "docs/results.md").read_text(), re.MULTILINE)
+
+
+def test_every_page_can_be_found() -> None:
+    """Each page of docs is linked from another page."""
+    linked = set()
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s:]+)", page.read_text()):
+            linked.add((page.parent / target).resolve())
+    assert [relative(p) for p in PAGES if "docs" in p.parts and p.resolve() not in linked] == []
 
 
 def test_the_changelog_knows_the_version() -> None:
@@ -149,48 +177,45 @@ def runnable() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "block"), runnable(), ids=lambda text: str(text)[:20])
 def test_blocks_that_are_marked_run(page: str, block: str, tmp_path: Path) -> None:
-    lines = [line.removeprefix("$ ") for line in block.splitlines()]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    run = subprocess.run(
-        ["bash", "-euc", "\n".join(lines)],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": path, "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, f"{page}:\n{run.stdout}\n{run.stderr}"
+    shell(block, tmp_path)
 
 
 def test_the_readme_has_blocks_that_run() -> None:
     assert any(page == "README.md" for page, _ in runnable())
 
 
-def test_the_first_task_works_as_the_guide_says(tmp_path: Path) -> None:
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+def test_a_guide_works_as_it_is_written(guide: Path, tmp_path: Path) -> None:
     """Every file of the guide, written to disk and installed, passes what the guide runs."""
-    guide = (ROOT / "docs" / "guides" / "your-first-task.md").read_text()
-    files = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", guide, re.DOTALL)
-    blocks = re.findall(r"<!-- run in the package -->\n```sh\n(.*?)```", guide, re.DOTALL)
-    assert len(files) == 4 and blocks
-    for name, text in files:
-        (tmp_path / "package" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "package" / name).write_text(text)
+    text = guide.read_text()
+    files = re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"<!-- run in the package -->\n```sh\n(.*?)```", text, re.DOTALL)
+    assert len(files) >= 2 and blocks
+    package = tmp_path / "package"
+    for name, content in files:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(content)
     # Installed into a folder of its own, so that this environment stays as it is.
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    install += [
-        "--no-build-isolation",
-        "--target",
-        str(tmp_path / "site"),
-        str(tmp_path / "package"),
-    ]
+    install += ["--no-build-isolation", "--target", str(tmp_path / "site"), str(package)]
     subprocess.run(install, check=True, capture_output=True)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tmp_path / "site"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
     for block in blocks:
-        run = subprocess.run(
-            ["bash", "-euc", block], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert run.returncode == 0, f"{block}\n{run.stdout}\n{run.stderr}"
+        shell(block, tmp_path, PYTHONPATH=str(tmp_path / "site"))
+
+
+def shell(block: str, folder: Path, **environment: str) -> None:
+    """Run a block as a reader would, with this environment's commands on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        ["bash", "-euc", block],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, f"{block}\n{run.stdout}\n{run.stderr}"
