@@ -12,6 +12,7 @@ from typing import Any, Literal, cast, get_args
 from fabrika._errors import UsageError
 
 Split = Literal["train", "validate", "release"]
+"""What scenarios are for: demonstrations; the gate at any time; the gate of one candidate."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 Plain = float | int | str | bool | list["Plain"] | dict[str, "Plain"]

@@ -14,6 +14,7 @@ from fabrika._errors import SignalError
 
 Array = NDArray[Any]
 Signals = Mapping[str, Array]
+"""One sample of each of some signals, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
