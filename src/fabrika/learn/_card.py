@@ -1,0 +1,85 @@
+"""The card of a policy: what it reads, what it commands, how it was made. Plain JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from math import prod
+from typing import Any, Literal, cast
+
+from fabrika._errors import UsageError, VersionError
+
+Sensors = Literal["tracker", "cameras"]
+Shape = tuple[int, ...]
+
+CARD_FORMAT = 1
+"""Version of the card. Read: this one. Written: this one."""
+CARD_KEY = "fabrika.card"
+"""Where the card lies in the metadata of ``policy.onnx``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """All that an actor needs to run a policy, and that a person needs to remake it."""
+
+    task: str
+    sensors: Sensors
+    reads: Mapping[str, Shape]
+    """Recorded sensors and the shape of one sample; inputs of the graph, (lags, *shape)."""
+    pictures: Mapping[str, Shape]
+    """Cameras and (H, W, 3) uint8; inputs of the graph, newest only."""
+    acts: Mapping[str, Shape]
+    """Commands; outputs of the graph, (chunk, *shape)."""
+    dt: float
+    """Control period [s]: a policy is for one rate."""
+    chunk: int = 16
+    """Commands that are predicted at a time [ticks]."""
+    execute: int = 8
+    """Commands that are carried out before the policy looks again [ticks]."""
+    blend: int = 0
+    """Ticks over which a new chunk is faded in over the rest of the last one."""
+    lags: tuple[int, ...] = (0,)
+    """How old the readings are that the policy sees [ticks], newest first."""
+    words: int = 0
+    """Length of the embedded instruction that it is fed; 0: the instruction is not read."""
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """Digest of the data, steps, seed, versions: for the record, never for the run."""
+
+    def to_json(self) -> str:
+        """Canonical JSON."""
+        return json.dumps({"format": CARD_FORMAT, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Card:
+        """The card that `to_json` wrote. ``where`` names the file in the error.
+
+        Raises `UsageError` if it is no card, `VersionError` for another version's.
+        """
+        try:
+            data = cast(dict[str, Any], json.loads(text))
+            version = data.pop("format")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise UsageError(f"{where}: its card cannot be read ({error}). Train again.") from error
+        if version != CARD_FORMAT:
+            raise VersionError(
+                f"{where}: card format {version!r}; this version of Fabrika reads {CARD_FORMAT}. "
+                "Train it again, or run it with the version that made it."
+            )
+        unknown = data.keys() ^ {f.name for f in fields(cls)}
+        if unknown:
+            raise UsageError(f"{where}: its card lacks, or adds, {sorted(unknown)}. Train again.")
+        for group in ("reads", "pictures", "acts"):
+            data[group] = {name: tuple(shape) for name, shape in data[group].items()}
+        return cls(**{**data, "lags": tuple(data["lags"])})
+
+
+def columns(shapes: Mapping[str, Shape]) -> dict[str, slice]:
+    """Where each signal lies when all are flattened and laid side by side, sorted by name."""
+    places: dict[str, slice] = {}
+    at = 0
+    for name in sorted(shapes):
+        size = prod(shapes[name])
+        places[name] = slice(at, at + size)
+        at += size
+    return places
