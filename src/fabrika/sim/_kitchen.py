@@ -14,8 +14,8 @@ import numpy as np
 COUNTER_TOP = 0.86  # [m]
 COUNTER = (0.30, 0.80, -0.50, 0.78)
 """Counter's rectangle: x from, x to, y from, y to [m]."""
-TABLE = (0.30, 0.80, -1.45, -0.58)
-"""Table's rectangle [m]."""
+TABLE_SIZE = (0.50, 0.84)
+"""Table's extent along x and y [m]."""
 SHELF_DEPTH = 0.24  # [m]
 WALL = 0.80
 """x of the wall's face [m]; the shelf hangs on it."""
@@ -28,20 +28,33 @@ def _box(name: str, low: tuple[float, ...], high: tuple[float, ...], **extra: st
     return f'<geom name="{name}" type="box" size="{size}" pos="{pos}" {more}/>'
 
 
-def _top(name: str, area: tuple[float, ...], top: float, rgba: str, legs: str) -> str:
+def _counter(front: str) -> str:
     """A plate of 4 cm on two side panels set back from its front."""
-    x0, x1, y0, y1 = area
-    text = _box(name, (x0, y0, top - 0.04), (x1, y1, top), material=name)
+    x0, x1, y0, y1 = COUNTER
+    under = COUNTER_TOP - 0.04
+    text = _box("counter", (x0, y0, under), (x1, y1, COUNTER_TOP), material="counter")
     for side, y in (("a", y0 + 0.02), ("b", y1 - 0.04)):
-        low, high = (x0 + 0.25, y, 0.0), (x1, y + 0.02, top - 0.04)
-        text += _box(f"{name}_leg_{side}", low, high, rgba=legs)
+        text += _box(f"counter_{side}", (x0 + 0.25, y, 0.0), (x1, y + 0.02, under), rgba=front)
     return text
+
+
+def _table(pos: tuple[float, ...], wood: str) -> str:
+    """A plate of 4 cm on four legs; its origin is the centre of its top."""
+    x, y = TABLE_SIZE[0] / 2, TABLE_SIZE[1] / 2
+    text = _box("table", (-x, -y, -0.04), (x, y, 0.0), material="table")
+    for i in (-1, 1):
+        for j in (-1, 1):
+            low = (i * (x - 0.04) - 0.02, j * (y - 0.04) - 0.02, -pos[2])
+            high = (low[0] + 0.04, low[1] + 0.04, -0.04)
+            text += _box(f"table_leg_{i}_{j}", low, high, rgba=wood)
+    return f'<body name="table" pos="{pos[0]} {pos[1]} {pos[2]}">{text}</body>'
 
 
 def kitchen(params: Mapping[str, Any], looks: bool = False) -> str:
     """Everything that does not move, as the children of ``worldbody``.
 
-    ``params``: ``shelf`` (x, y, z of its top's centre, width [m]), ``table`` (height [m]),
+    ``params``: ``shelf`` (x, y, z of its top's centre, width [m]), ``table`` (x, y, z of its
+    top's centre [m]),
     ``look`` (see `sample_look`).
     """
     sx, sy, sz = params["shelf"]["pos"]
@@ -49,8 +62,8 @@ def kitchen(params: Mapping[str, Any], looks: bool = False) -> str:
     look = params["look"]
     wood = _rgba(look["wood"])
     text = '<geom name="floor" type="box" size="4 4 0.05" pos="0 0 -0.05" material="floor"/>'
-    text += _top("counter", COUNTER, COUNTER_TOP, "", _rgba(look["front"]))
-    text += _top("table", TABLE, params["table"], "", wood)
+    text += _counter(_rgba(look["front"]))
+    text += _table(params["table"]["pos"], wood)
     text += _box("wall_x", (WALL, -2.0, 0.0), (WALL + 0.05, 1.0, 2.4), rgba=_rgba(look["wall"]))
     text += _box("wall_y", (-1.5, 0.8, 0.0), (WALL, 0.85, 2.4), rgba=_rgba(look["wall"]))
     text += (

@@ -8,7 +8,7 @@ mug is a solid cylinder with four capsules for its handle: nothing goes inside i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import cos, pi, sin
+from math import atan2, cos, pi, sin
 from typing import Any
 
 from fabrika._errors import UnknownNameError
@@ -62,16 +62,19 @@ def _bottle(p: Params, looks: bool) -> str:
 
 
 def _bowl(p: Params, looks: bool) -> str:
+    """A disc and eight panels that lean outwards from 0.6 to 1 radius."""
     r, h, sides = p["radius"], p["height"], 8
     text = _cylinder(0.6 * r, 0, 0.008, mass=0.4 * p["mass"])
-    half = 0.8 * r * sin(pi / sides) + 0.004
+    lean = atan2(0.4 * r, h)
+    size = f"0.004 {0.8 * r * sin(pi / sides) + 0.004} {0.5 * h / cos(lean)}"
     for side in range(sides):
         a = 2 * pi * side / sides
+        out, across = (cos(a), sin(a)), f"{-sin(a)} {cos(a)} 0"
         text += _geom(
             "box",
-            size=f"0.004 {half} {0.55 * h}",
-            pos=f"{0.8 * r * cos(a)} {0.8 * r * sin(a)} {h / 2}",
-            euler=f"0 0.6 {a}",
+            size=size,
+            pos=f"{0.8 * r * out[0]} {0.8 * r * out[1]} {h / 2 + 0.004}",
+            xyaxes=f"{cos(lean) * out[0]} {cos(lean) * out[1]} {-sin(lean)} {across}",
             mass=0.6 * p["mass"] / sides,
         )
     return text
@@ -87,7 +90,7 @@ def _fruit(p: Params, looks: bool) -> str:
     return _geom("sphere", size=r, pos=f"0 0 {r}", mass=p["mass"])
 
 
-TRAY_GRIP = 0.062
+TRAY_GRIP = 0.085
 """Height of the middle of a tray's handle bars above its bottom [m]."""
 
 

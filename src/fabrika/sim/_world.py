@@ -233,7 +233,7 @@ class SimWorld:
         for index, name in enumerate(self._free):
             self._free_of[m.body(name).id] = index
         things = [self._params["things"][name] for name in self._free]
-        self._sizes = np.array([[t["radius"], t["height"]] for t in things], float)
+        self._sizes = np.array([_size(t) for t in things], float)
         friction = float(self._params["grip"])
         skin = self._is_robot & (np.asarray(m.geom_priority) == 1)
         m.geom_friction[skin, 0] = friction
@@ -407,3 +407,10 @@ class SimWorld:
     def picture(self, state: Array, camera: str, height: int, width: int) -> Array:
         """(height, width, 3) uint8 RGB of a state of the dressed scenario."""
         return self._pictures.picture(state, camera, height, width)
+
+
+def _size(thing: Mapping[str, Any]) -> tuple[float, float]:
+    """Radius and height of a thing, or width and depth of a flat one [m]."""
+    if "width" in thing:
+        return thing["width"], thing["depth"]
+    return thing["radius"], thing["height"]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fabrika._check import Check, Condition, Measure
 from fabrika._episode import Episode
 from fabrika._signals import Array
+from fabrika.sim import CLOID_CLASS
 from fabrika.sim._pose import quaternion_rotation
 
 HOLD = 0.9
@@ -61,6 +62,12 @@ def _largest(signal: str, column: int | None = None) -> Measure:
     return measure
 
 
+def _torque(episode: Episode) -> float:
+    """Largest share of its limit that any servo used; the fingers' limit is their grip."""
+    arms = [i for i, n in enumerate(CLOID_CLASS.groups) if not n.endswith("_hand")]
+    return float(np.max(episode.observations["truth/torque"][:, arms]))
+
+
 def _fall(name: str) -> Measure:
     """Largest speed downwards [m/s]."""
     return lambda episode: float(-np.min(episode.observations[f"truth/{name}"][:, 9]))
@@ -71,7 +78,7 @@ def safety(*things: str) -> tuple[Check, ...]:
     limits: tuple[tuple[str, Measure, str, float], ...] = (
         ("joint", _largest("overrun"), "rad or m", 0.02),
         ("velocity", _largest("velocity"), "of limit", 1.15),
-        ("torque", _largest("torque"), "of limit", 1.001),
+        ("torque", _torque, "of limit", 0.95),
         ("self-collision", _largest("contact", 1), "N", 1.0),
         ("force", _largest("contact", 0), "N", 140.0),
         ("penetration", _largest("contact", 2), "m", 0.006),

@@ -56,6 +56,13 @@ def clutter(rng: Rng, slots: Sequence[tuple[float, float]]) -> dict[str, Any]:
     return things
 
 
+def table(rng: Rng) -> dict[str, Any]:
+    """Where the table stands, and how high."""
+    return {
+        "pos": [between(rng, 0.54, 0.58), between(rng, -1.08, -1.00), between(rng, 0.68, 0.76)]
+    }
+
+
 def robot_variation(rng: Rng) -> dict[str, Any]:
     """Start pose, servos, sensors, cameras and light of one scenario."""
     count = sum(len(group.actuators) for group in CLOID_CLASS.groups.values())

@@ -21,7 +21,15 @@ from fabrika.lines.home._checks import (
     safety,
     upright,
 )
-from fabrika.lines.home._variation import between, clutter, colour, push, robot_variation, stage
+from fabrika.lines.home._variation import (
+    between,
+    clutter,
+    colour,
+    push,
+    robot_variation,
+    stage,
+    table,
+)
 from fabrika.lines.home.mug_expert import READS, tell
 from fabrika.sim import CLOID_CLASS, SimWorld
 from fabrika.sim._kitchen import COUNTER_TOP, SHELF_DEPTH, WALL
@@ -49,7 +57,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "things": {"mug": mug, **clutter(rng, ((0.44, 0.33), (0.62, 0.60)))},
         "shelf": shelf,
-        "table": between(rng, 0.70, 0.78),
+        "table": table(rng),
         "pushes": push(rng, "mug", mass, (0.2, 1.5)),
         **robot_variation(rng),
     }
