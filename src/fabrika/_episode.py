@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fabrika._errors import IntegrityError
+from fabrika._errors import IntegrityError, VersionError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signals
 
@@ -147,16 +147,26 @@ def dump_episode(episode: Episode) -> bytes:
 
 
 def load_episode(data: bytes) -> Episode:
-    """The episode that `dump_episode` wrote. Raises `IntegrityError` for anything else."""
+    """The episode that `dump_episode` wrote. Raises `IntegrityError` for anything else.
+
+    Raises `VersionError` if a version with another format of episodes wrote it.
+    """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        head = _Header(**json.loads(arrays.pop("header").tobytes()))
-        states, times = arrays.pop("states"), arrays.pop("times")
+        return _load(data)
+    except VersionError:
+        raise
     except Exception as error:  # zipfile, numpy and json each raise their own kinds
-        raise IntegrityError(f"this is not an episode file: {error}") from error
-    if head.format != FORMAT:
-        raise IntegrityError(f"episode format {head.format}; this version reads {FORMAT}.")
+        raise IntegrityError(f"this is not an episode file: {error!r}") from error
+
+
+def _load(data: bytes) -> Episode:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    header = json.loads(arrays.pop("header").tobytes())
+    if header["format"] != FORMAT:
+        raise VersionError(f"episode format {header['format']}; this version reads {FORMAT}.")
+    head = _Header(**header)
+    states, times = arrays.pop("states"), arrays.pop("times")
     groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
     for name, value in arrays.items():
         group, _, signal = name.partition("/")

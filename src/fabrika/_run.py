@@ -82,7 +82,10 @@ def run_scenarios(
     """
     if workers < 1 or not indices or len(set(indices)) != len(indices):
         raise UsageError(f"{workers} workers, indices {list(indices)[:9]}: one or more, each once.")
-    job = Job(task=find_task(task).name, actor=actor, split=split, draw=draw, store=store)
+    find_task(task).scenario(split, min(indices), draw)  # what is wrong is said before any work
+    if actor not in ACTORS:
+        _policy_file(actor)
+    job = Job(task=task, actor=actor, split=split, draw=draw, store=store)
     done: dict[int, Result] = {}
     folder = _open_store(job) if store else None
     try:
