@@ -1,5 +1,7 @@
 """Datasets: accepted episodes out as LeRobot v3.0, and a strict checker for any such dataset."""
 
 from fabrika.data._export import Exported, export_lerobot
+from fabrika.data._findings import CODES, Finding, Report
+from fabrika.data._verify import verify_lerobot
 
-__all__ = ["Exported", "export_lerobot"]
+__all__ = ["CODES", "Exported", "Finding", "Report", "export_lerobot", "verify_lerobot"]

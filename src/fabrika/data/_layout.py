@@ -106,11 +106,13 @@ class Feature:
 
 def arrow_scalar(dtype: str) -> pa.DataType:
     """The Arrow type of a NumPy scalar type. Raises `ValueError` for any other word."""
-    names = {"bool": "bool_", "bool_": "bool_", "str": "string"}
-    try:
-        return pa.type_for_alias(names.get(dtype, dtype).removesuffix("_"))
-    except ValueError as error:
-        raise ValueError(f"{dtype!r} is not a scalar type.") from error
+    if dtype not in _SCALARS:
+        raise ValueError(f"{dtype!r} is not a scalar type.")
+    return pa.type_for_alias(dtype)
+
+
+_SCALARS = {"bool", "float16", "float32", "float64"}
+_SCALARS |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 @dataclass(frozen=True, slots=True, order=True)
