@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("task")
 @click.option("--actor", required=True, help="expert, zero, random, or the path of a policy file.")
-@click.option("--split", type=click.Choice(["train", "validate"]), required=True)
+@click.option(
+    "--split", type=click.Choice(["train", "validate"]), required=True, help="Which scenarios."
+)
 @count_option(required=True, help="How many scenarios.")
 @click.option("--start", type=click.IntRange(min=0), default=0, metavar="I", help="The first one.")
 @workers_option
