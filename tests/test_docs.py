@@ -6,13 +6,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import click
 import pytest
 
 import make_reference
 from fabrika import _errors
-from fabrika._registry import known, task
+from fabrika._registry import PluginKind, known, task
 from test_style import ROOT, declared, relative, tracked
 
 PAGES = [path for path in tracked() if path.suffix == ".md"]
@@ -119,7 +120,8 @@ def test_names_of_the_code_exist(page: Path) -> None:
     """`fabrika.thing` and `fabrika.thing.name` in a page can be imported."""
     import pkgutil
 
-    for name in re.findall(r"`(fabrika(?:\.\w+)+)`", page.read_text()):
+    groups = {f"fabrika.{kind}" for kind in get_args(PluginKind)}
+    for name in set(re.findall(r"`(fabrika(?:\.\w+)+)`", page.read_text())) - groups:
         assert pkgutil.resolve_name(name) is not None
     for word in re.findall(r"`fabrika ([a-z]+)", page.read_text()):
         assert word in commands(), f"{page.name}: there is no command `fabrika {word}`"
