@@ -35,13 +35,13 @@ def emit(data: Any) -> None:
     click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _console(*, stderr: bool) -> Console:
+def _console() -> Console:
     # rich itself respects NO_COLOR and TERM; a pipe gets plain text that is wide enough.
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 140
-    return Console(file=stream, width=width, highlight=False, soft_wrap=not stream.isatty())
+    stream = sys.stdout
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, width=width, highlight=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
@@ -49,10 +49,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str =
     from rich import box
     from rich.table import Table
 
-    grid = Table(*columns, title=title or None, box=box.SIMPLE, title_justify="left")
+    edges = box.SIMPLE if sys.stdout.isatty() else None
+    grid = Table(*columns, title=title or None, box=edges, title_justify="left")
     for row in rows:
         grid.add_row(*[_escape(str(cell)) for cell in row])
-    _console(stderr=False).print(grid)
+    _console().print(grid)
 
 
 def _escape(text: str) -> str:

@@ -173,7 +173,6 @@ def verify(ctx: click.Context, dataset: Path, as_json: bool) -> None:
     help="Time that training may take [s].  [default: 300, or what the task needs]",
 )
 @click.option("--train-steps", type=click.IntRange(min=1), help="Steps of training instead.")
-@workers_option
 @json_option
 def train(
     run: Path,
@@ -182,7 +181,6 @@ def train(
     seed: int,
     train_seconds: float | None,
     train_steps: int | None,
-    workers: int,
     as_json: bool,
 ) -> None:
     """Train a policy on the accepted episodes of a run, or of a store of episodes.
@@ -202,12 +200,10 @@ def train(
     made = train_store(
         store,
         out,
-        task=task,
         sensors=sensors,
         seed=seed,
         seconds=seconds,
         steps=train_steps,
-        workers=workers,
     )
     if as_json:
         emit(made)
@@ -219,22 +215,23 @@ def train_store(
     store: Path,
     target: Path,
     *,
-    task: str,
     sensors: Literal["tracker", "cameras"],
     seed: int,
     seconds: float | None,
     steps: int | None,
-    workers: int,
 ) -> dict[str, Any]:
     """Train with progress; plain data that says what was made."""
-    from fabrika import learn
+    from fabrika.learn import Progress
+    from fabrika.learn import train as train_policy
 
-    with Meter("train", 100) as meter:
+    with Meter("train", steps or 0) as meter:
 
-        def progress(fraction: float, loss: float) -> None:
-            meter.update(100 * fraction, f"loss {loss:.4g}")
+        def progress(now: Progress) -> None:
+            meter.total = now.steps
+            losses = f"loss {now.train_loss:.4g}, held out {now.held_out_loss:.4g}"
+            meter.update(now.step, losses)
 
-        made = learn.train(
+        made = train_policy(
             store,
             target,
             sensors=sensors,
@@ -243,4 +240,4 @@ def train_store(
             steps=steps,
             on_progress=progress,
         )
-    return {"policy": str(target / "policy.onnx"), "task": task, "sensors": sensors}
+    return {**asdict(made), "policy": str(made.policy), "checkpoint": str(made.checkpoint)}

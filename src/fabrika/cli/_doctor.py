@@ -69,13 +69,13 @@ def _packages() -> Iterator[Finding]:
     """Every package that the extra "all" asks for, without importing any."""
     import re
 
-    for line in sorted(set(requires("fabrika") or ())):
-        if "extra == 'dev'" in line or 'extra == "dev"' in line:
-            continue
-        name = re.split(r"[\[<>=!~; ]", line)[0]
-        if name == "fabrika":
-            continue
-        asked = line.split(";")[0].strip()
+    wanted = {}
+    for line in sorted(requires("fabrika") or ()):
+        asked, _, marker = (part.strip() for part in line.partition(";"))
+        name = re.split(r"[\[<>=!~ ]", asked)[0]
+        if name != "fabrika" and "dev" not in marker:
+            wanted[name] = asked
+    for name, asked in wanted.items():
         try:
             yield _finding(name, True, version(name), "")
         except PackageNotFoundError:
@@ -152,6 +152,7 @@ def _plugins() -> Iterator[Finding]:
                 loaded.append(name)
             except (FabrikaError, Exception) as error:  # a plug-in may raise anything
                 words = f"mend or uninstall the package that holds {where}"
-                yield _finding(f"{kind}: {name}", False, str(error), words, needed=False)
+                ours = where.startswith("fabrika.")
+                yield _finding(f"{kind}: {name}", False, str(error), words, needed=ours)
         if loaded:
             yield _finding(kind, True, ", ".join(loaded), "")

@@ -54,6 +54,8 @@ class Program(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except (Exception, KeyboardInterrupt) as error:
+            if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+                raise
             if os.environ.get("FABRIKA_DEBUG") == "1":
                 traceback.print_exc()
             known = explain(error)

@@ -213,12 +213,10 @@ def train_stage(opened: RunFolder, plan: Plan) -> None:
         train_store(
             opened.path / "train",
             target,
-            task=plan.task,
             sensors=plan.sensors,
             seed=plan.seed,
             seconds=plan.train_seconds,
             steps=plan.train_steps,
-            workers=plan.workers,
         )
 
 

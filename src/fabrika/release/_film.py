@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def film(world: World, episode: Episode, *, height: int = 288, every: int = 1) -
     maker.dress(episode.scenario)
     own = [camera for camera in maker.cameras if camera != SCENE]
     main = SCENE if SCENE in maker.cameras else own.pop(0)
-    tile = height // max(len(own), 3) // 2 * 2
+    tile = height // max(len(own), 1) // 2 * 2
     for state in episode.states[::every]:
         left = maker.picture(state, main, height, height * 4 // 3 // 2 * 2)
         if not own:
@@ -74,26 +75,32 @@ def encode_h264(frames: Iterable[Array], fps: float, target: Path | None = None)
     """
     import av
 
-    buffer = io.BytesIO()
-    options = {"movflags": "+faststart"}
-    with av.open(buffer, "w", format="mp4", options=options) as container:
-        stream: Any = None
-        for frame in frames:
+    with TemporaryDirectory(prefix="fabrika-film-") as folder:
+        # A real file: the index can only be moved to the front of one that is opened again.
+        path = Path(folder) / "film.mp4"
+        with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+            stream: Any = None
+            for frame in frames:
+                if stream is None:
+                    stream = _stream(container, fps, frame)
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+                container.mux(stream.encode(picture))
             if stream is None:
-                stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
-                stream.height, stream.width = frame.shape[:2]
-                stream.pix_fmt = "yuv420p"
-                stream.options = {"preset": "veryfast", "crf": "26"}
-                stream.thread_count = 1
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
-        if stream is None:
-            raise ContractError("a video needs at least one frame.")
-        container.mux(stream.encode(None))
-    data = buffer.getvalue()
+                raise ContractError("a video needs at least one frame.")
+            container.mux(stream.encode(None))
+        data = path.read_bytes()
     if target is not None:
         write_whole(target, data)
     return data
+
+
+def _stream(container: Any, fps: float, frame: Array) -> Any:
+    stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+    stream.height, stream.width = frame.shape[:2]
+    stream.pix_fmt = "yuv420p"
+    stream.options = {"preset": "veryfast", "crf": "26"}
+    stream.thread_count = 1
+    return stream
 
 
 def encode_jpeg(picture: Array) -> bytes:

@@ -30,7 +30,7 @@ class Table:
 
 _ROLES = {
     "policy": "the policy",
-    "expert": "expert (reference; reads simulator truth)",
+    "expert": "expert (reference)",
     "zero": "zero (must fail)",
     "random": "random (must fail)",
 }

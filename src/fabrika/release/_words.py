@@ -9,7 +9,7 @@ from typing import Any
 
 def percent_down(share: float) -> str:
     """A share as a percentage with one decimal, never rounded up."""
-    return f"{floor(share * 1000 + 1e-9) / 10:.1f} %"
+    return f"{floor(share * 1000 + 1e-9) / 10:.1f}%"
 
 
 def verdict_words(decision: Mapping[str, Any]) -> str:
@@ -18,25 +18,16 @@ def verdict_words(decision: Mapping[str, Any]) -> str:
 
 
 def claim_words(decision: Mapping[str, Any]) -> list[str]:
-    """What the evidence supports, and no more. ``decision``: as in ``decision.json``.
-
-    Reads passed, successes, episodes, lower_bound, preventable, unsolved, reason; and, where
-    they are there, at_least and error (default 0.80 and 0.05).
-    """
-    error = float(decision.get("error", 0.05))
-    required = float(decision.get("at_least", 0.80))
-    won, tried = int(decision["successes"]), int(decision["episodes"])
-    bound = float(decision["lower_bound"])
+    """What the evidence supports, and no more. ``decision``: `Decision` as plain data."""
+    required, sure = f"{decision['at_least']:.0%}", f"{1 - decision['error']:.0%}"
     words = [
-        f"In simulation the policy succeeded in {won} of {tried} scenarios that it had never met. "
-        f"With {1 - error:.0%} confidence its true rate of success over such scenarios is at "
-        f"least {percent_down(bound)}."
+        f"In simulation the policy succeeded in {decision['successes']} of "
+        f"{decision['episodes']} scenarios that it had never met. With {sure} confidence its "
+        f"true rate of success over such scenarios is at least "
+        f"{percent_down(decision['lower_bound'])}; at least {required} was to be shown."
     ]
-    if decision["passed"]:
-        words.append(f"At least {required:.0%} was required.")
-    else:
-        words.append(f"At least {required:.0%} was required. {_sentence(str(decision['reason']))}")
-    words.append(failure_words(_count(decision["preventable"]), _count(decision["unsolved"])))
+    if decision["preventable"] is not None:
+        words.append(failure_words(decision["preventable"], decision["unsolved"]))
     return words
 
 
@@ -48,12 +39,3 @@ def failure_words(preventable: int, unsolved: int) -> str:
         f"Of its {preventable + unsolved} failures, {preventable} were preventable (the expert "
         f"succeeds in the same scenario) and {unsolved} unsolved (the expert fails there too)."
     )
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) else len(value)
-
-
-def _sentence(text: str) -> str:
-    text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") if text else ""
