@@ -15,8 +15,6 @@ Split = Literal["train", "validate", "release"]
 """What scenarios are for: demonstrations; the gate at any time; the gate of one candidate."""
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-Plain = float | int | str | bool | list["Plain"] | dict[str, "Plain"]
-
 
 def seed_for(task: str, split: str, index: int, purpose: str, draw: str = "") -> int:
     """The 64-bit seed of one purpose of one scenario: a hash, so that splits cannot meet."""
@@ -34,8 +32,8 @@ class Scenario:
     task: str
     split: Split
     index: int
-    params: Mapping[str, Plain] = field(default_factory=dict)
-    """What was randomised: poses [m, rad], sizes [m], masses [kg], friction, light, delays."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """What was randomised, as JSON has it: poses [m, rad], sizes [m], masses [kg], friction, light, delays."""
     instruction: str = ""
     """What the actor is told, in words."""
     draw: str = ""

@@ -14,6 +14,9 @@ from fabrika.sim._robot import Robot
 _TORSO = 0.3
 """How readily the torso moves, compared with an arm's joint: it is slow and heavy."""
 
+_WEIGHTS = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])[:, None]
+"""A radian counts as 0.1 m."""
+
 Pose = tuple[Array, Array]
 """Position (3,) [m] and rotation (3, 3) of a palm in the robot's base frame."""
 
@@ -52,7 +55,7 @@ class Kinematics:
             if name in joints:
                 self._data.qpos[self._qpos[name]] = joints[name]
         mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)  # the Jacobians need it
 
     def solve(
         self,
@@ -60,14 +63,15 @@ class Kinematics:
         joints: Signals,
         posture: Signals,
         *,
-        iterations: int = 2,
+        iterations: int = 1,
         damping: float = 0.03,
         pull: float = 0.1,
     ) -> tuple[dict[str, Array], float]:
         """Joint positions that bring the palms to the targets, from where ``joints`` are.
 
         ``posture``: positions by group that spare joints are drawn to. Returns the positions
-        of the torso and the arms concerned, and the remaining error [m + 0.1 m/rad].
+        of the torso and the arms concerned, and the largest
+        error that was left before the last iteration [m, or 0.1 m a rad].
         """
         used = [*self._robot.torso, *(self._robot.hands[side].arm for side in targets)]
         groups = [self._robot.groups[name] for name in used]
@@ -83,25 +87,23 @@ class Kinematics:
             parts = zip(used, edges[:-1], edges[1:], strict=True)
             return {name: values[a:b].copy() for name, a, b in parts}
 
+        error = np.zeros(6)
         for _ in range(iterations):
             self._set(split(q))
             error, jacobian = self._error(targets, dofs)
             away, room = (rest - q) / ease, ((low - q) / ease, (high - q) / ease)
             q = q + ease * _step(error, jacobian * ease, away, *room, damping, pull)
-        self._set(split(q))
-        error, _ = self._error(targets, dofs)
         return split(q), float(np.abs(error).max())
 
     def _error(self, targets: Mapping[str, Pose], dofs: Array) -> tuple[Array, Array]:
-        """Stacked task error and Jacobian; rotation is weighed as 0.1 m a radian."""
+        """Stacked task error and Jacobian."""
         errors, rows = [], []
         for side, (position, rotation) in targets.items():
             body = self._palms[side]
             mujoco.mj_jacBody(self._model, self._data, self._jacobian[:3], self._jacobian[3:], body)
             turn = rotation @ self._data.xmat[body].reshape(3, 3).T
             errors += [position - self._data.xpos[body], 0.1 * vector_of(turn)]
-            weights = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])[:, None]
-            rows.append(self._jacobian[:, dofs] * weights)
+            rows.append(self._jacobian[:, dofs] * _WEIGHTS)
         return np.concatenate(errors), np.concatenate(rows)
 
 

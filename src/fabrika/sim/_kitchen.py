@@ -103,7 +103,8 @@ def sample_look(rng: np.random.Generator) -> dict[str, Any]:
     """Colours, textures and lights: what cannot touch physics."""
 
     def rgb(low: float, high: float, tint: float = 0.12) -> list[float]:
-        return (rng.uniform(low, high) + rng.uniform(-tint, tint, 3)).clip(0, 1).round(3).tolist()
+        mixed = rng.uniform(low, high) + rng.uniform(-tint, tint, 3)
+        return [round(float(c), 3) for c in mixed.clip(0, 1)]
 
     def surface() -> dict[str, Any]:
         base = rgb(0.35, 0.85)

@@ -60,15 +60,21 @@ class Motors:
         kv = -model.actuator_biasprm[self._ids, 2]
         self._lead = kv / kp
         self._margin = _GRIP * self._torque / kp
+        self._per_limit = np.stack(
+            [np.where(self._hand, 0.0, 1 / self._velocity), 1 / self._torque]
+        )
+        self._shares = np.zeros_like(self._per_limit)
+        self._fingers = np.flatnonzero(self._hand)
         self._delay = int(params["delay"])
         self._place(model, data)
         home = column("home")
         self._past, self._goal = home.copy(), home.copy()
         self._queue = np.tile(home, (_DELAYS, 1))
         self._rates = np.zeros((_DELAYS, len(home)))
-        self._held = np.full(len(home), np.nan)
-        self._stall = np.zeros(len(home))
+        self._held = np.full(len(self._fingers), np.nan)
+        self._stall = np.zeros(len(self._fingers))
         data.ctrl[self._ids] = home
+        self._period = 1.0
 
     def _place(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Put every joint at home; a tendon's joints share its length equally."""
@@ -90,7 +96,7 @@ class Motors:
 
     def position(self, group: str) -> Array:
         """Measured positions of one group."""
-        return self._data.actuator_length[self._ids[self._slices[group]]].copy()
+        return np.array(self._data.actuator_length[self._ids[self._slices[group]]])
 
     def command(self, action: Signals, period: float) -> dict[str, Array]:
         """Take a new command for one control period [s]; what will be carried out of it."""
@@ -108,37 +114,39 @@ class Motors:
 
     def servo(self, share: float, seconds: float) -> None:
         """Update every servo: ``share`` of the control period has passed at its end."""
-        self._queue[1:], self._rates[1:] = self._queue[:-1].copy(), self._rates[:-1].copy()
-        self._rates[0] = (self._goal - self._past) / self._period
-        self._queue[0] = self._past + share * (self._goal - self._past)
+        if self._delay:
+            self._queue[1:], self._rates[1:] = self._queue[:-1].copy(), self._rates[:-1].copy()
+        moved = self._goal - self._past
+        self._rates[0] = moved / self._period
+        self._queue[0] = self._past + share * moved
         target, rate = self._queue[self._delay], self._rates[self._delay]
-        ctrl = target + rate * np.where(self._hand, 0.0, self._lead - 0.5 * seconds)
-        self._data.ctrl[self._ids] = np.where(self._hand, self._hold(target), ctrl)
+        ctrl = target + rate * (self._lead - 0.5 * seconds)
+        ctrl[self._fingers] = self._hold(target[self._fingers])
+        self._data.ctrl[self._ids] = ctrl
 
     def _hold(self, target: Array) -> Array:
         """Servo positions of fingers: the target, or where they hold."""
-        length = self._data.actuator_length[self._ids]
-        slow = np.abs(self._data.actuator_velocity[self._ids]) < 0.15
-        blocked = target - length > self._margin
-        self._stall = np.where(slow & blocked, self._stall + 1, 0)
+        fingers = self._ids[self._fingers]
+        length = self._data.actuator_length[fingers]
+        slow = np.abs(self._data.actuator_velocity[fingers]) < 0.15
+        margin = self._margin[self._fingers]
+        self._stall = np.where(slow & (target - length > margin), self._stall + 1, 0)
         fresh = np.isnan(self._held) & (self._stall >= _STALL)
-        self._held = np.where(fresh, length + self._margin, self._held)
+        self._held = np.where(fresh, length + margin, self._held)
         # Opening below the hold lets go; closing further does not push harder.
         self._held = np.where(target < self._held - 0.02, np.nan, self._held)
         return np.where(np.isnan(self._held), target, self._held)
 
-    def load(self) -> Array:
-        """(2, groups) largest speed and torque now, as shares of their limits."""
-        d = self._data
-        speed = np.abs(d.actuator_velocity[self._ids]) / self._velocity
-        force = np.abs(d.actuator_force[self._ids]) / self._torque
-        # A finger's coupled joints move freely behind a contact: its speed is not a command's.
-        return np.stack(
-            [
-                np.maximum.reduceat(np.where(self._hand, 0.0, speed), self._starts),
-                np.maximum.reduceat(force, self._starts),
-            ]
-        )
+    def load(self, most: Array) -> None:
+        """Raise ``most`` (2, groups) to the speed and torque of now, as shares of their limits.
+
+        A finger's coupled joints move freely behind a contact: its speed is not a command's.
+        """
+        now = self._shares
+        np.abs(self._data.actuator_velocity[self._ids], out=now[0])
+        np.abs(self._data.actuator_force[self._ids], out=now[1])
+        now *= self._per_limit
+        np.maximum(most, np.maximum.reduceat(now, self._starts, axis=1), out=most)
 
     def overrun(self) -> Array:
         """(groups,) how far beyond its range any joint is [rad or m]."""

@@ -33,10 +33,12 @@ class Pictures:
         if self._dressed == (scenario.id, look):
             return
         self.close()
-        params = dict(scenario.params)
+        params: dict[str, Any] = dict(scenario.params)
         if look:
             params["look"] = sample_look(np.random.default_rng(scenario.seed(f"look {look}")))
         self._model = compile_mjcf(self._document(params, True), scenario.task)
+        for camera, offset in params["view"].items():
+            self._model.camera(camera).pos += offset
         self._data = mujoco.MjData(self._model)
         self._dressed = (scenario.id, look)
 
@@ -52,7 +54,7 @@ class Pictures:
         mujoco.mj_camlight(self._model, self._data)
         renderer = self._renderer(height, width)
         renderer.update_scene(self._data, camera)
-        return renderer.render()
+        return np.asarray(renderer.render())
 
     def _renderer(self, height: int, width: int) -> mujoco.Renderer:
         if (height, width) not in self._renderers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import acos, sin
+
 import numpy as np
 
 from fabrika._signals import Array
@@ -25,34 +27,29 @@ def split9(pose: Array) -> tuple[Array, Array]:
 
 
 def rotation_vector(vector: Array) -> Array:
-    """(3, 3) rotation by a vector (axis times angle) [rad]: Rodrigues' formula."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * (cross @ cross)
+    """(..., 3, 3) rotations by vectors (..., 3), axis times angle [rad]: Rodrigues' formula."""
+    angle = np.sqrt((vector * vector).sum(axis=-1))[..., None, None]
+    cross = np.zeros((*vector.shape[:-1], 3, 3))
+    cross[..., 2, 1], cross[..., 0, 2], cross[..., 1, 0] = np.moveaxis(vector, -1, 0)
+    cross -= np.swapaxes(cross, -1, -2).copy()
+    # numpy.sinc is sin(pi x) / (pi x): both factors stay exact as the angle goes to zero.
+    first, second = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
 
 
 def vector_of(rotation: Array) -> Array:
-    """(3,) axis times angle [rad] of a rotation; exact but at half turns, where the sign is free."""
-    cosine = np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0)
-    angle = float(np.arccos(cosine))
-    skew = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
+    """(3,) axis times angle [rad] of a rotation; at half turns its sign is free."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation.tolist()
+    angle = acos(min(1.0, max(-1.0, (a + e + i - 1.0) / 2.0)))
+    skew = np.array([h - f, c - g, d - b])
     if angle < 1e-9:
         return skew / 2.0
     if np.pi - angle < 1e-6:
         axis = np.sqrt(np.maximum((np.diag(rotation) + 1.0) / 2.0, 0.0))
         lead = int(np.argmax(axis))
         axis = (rotation[lead] + np.eye(3)[lead]) / (2.0 * axis[lead])
-        return angle * axis
-    return angle * skew / (2.0 * np.sin(angle))
+        return np.asarray(angle * axis)
+    return np.asarray(angle * skew / (2.0 * sin(angle)))
 
 
 def yaw_rotation(yaw: float) -> Array:

@@ -8,6 +8,7 @@ mug is a solid cylinder with four capsules for its handle: nothing goes inside i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from math import atan2, cos, pi, sin
 from typing import Any
 
@@ -34,7 +35,7 @@ def _mug(p: Params, looks: bool) -> str:
     r, h = p["radius"], p["height"]
     text = _cylinder(r, 0, h, mass=0.9 * p["mass"])
     corners = ((r - 0.004, 0.25), (r + 0.03, 0.32), (r + 0.03, 0.68), (r - 0.004, 0.75))
-    for (x0, z0), (x1, z1) in zip(corners, corners[1:], strict=False):
+    for (x0, z0), (x1, z1) in pairwise(corners):
         ends = f"{x0} 0 {z0 * h} {x1} 0 {z1 * h}"
         text += _geom("capsule", size=0.006, fromto=ends, mass=0.1 * p["mass"] / 3)
     if looks:

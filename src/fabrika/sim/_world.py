@@ -13,9 +13,11 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from fabrika._episode import Episode
 from fabrika._errors import BrokenWorldError, ContractError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signal, Signals
+from fabrika.sim._measure import bare_seconds, slip
 from fabrika.sim._motors import Motors
 from fabrika.sim._pictures import Pictures
 from fabrika.sim._pose import pose9, rotation_vector
@@ -97,7 +99,7 @@ class SimWorld:
         self.observes = self._declare()
         self.executed: Signals = {}
         self._pictures = Pictures(self._document)
-        self._reference: Mapping[str, Any] | None = None
+        self._touching: tuple[Array, Array] | None = None
 
     # -- what there is -------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class SimWorld:
         self._bind()
         self._motors = Motors(self.robot, self._model, self._data, params)
         self._draw(scenario)
-        self._tick, self._still = 0, 0
+        self._tick, self._still, self._touching = 0, 0, None
         self._rates = np.zeros((2, len(self.robot.groups)))
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
         mujoco.mj_forward(self._model, self._data)
@@ -234,6 +236,7 @@ class SimWorld:
             self._free_of[m.body(name).id] = index
         things = [self._params["things"][name] for name in self._free]
         self._sizes = np.array([_size(t) for t in things], float)
+        self._twist6 = np.zeros(6)
         friction = float(self._params["grip"])
         skin = self._is_robot & (np.asarray(m.geom_priority) == 1)
         m.geom_friction[skin, 0] = friction
@@ -249,15 +252,11 @@ class SimWorld:
             0, noise["touch"], (self._ticks + 1, len(self.robot.hands), 8)
         )
         count = len(self._tracked)
-        self._pose_noise = np.concatenate(
-            [
-                rng.normal(0, noise["position"], (self._ticks + 1, count, 3)),
-                rng.normal(0, noise["rotation"], (self._ticks + 1, count, 3)),
-            ],
-            axis=2,
-        )
+        count = len(self._tracked)
         bias = rng.normal(0, noise["bias"], (count, 3))
-        self._pose_noise[:, :, :3] += bias
+        each = (self._ticks + 1, count, 3)
+        self._offset = bias + rng.normal(0, noise["position"], each)
+        self._twist = rotation_vector(rng.normal(0, noise["rotation"], each))
         lost = rng.random((self._ticks + 1, count)) < noise["dropout"]
         age = np.full(count, int(noise["latency"]))
         self._age = np.empty((self._ticks + 1, count), int)
@@ -275,8 +274,11 @@ class SimWorld:
 
     # -- act -----------------------------------------------------------------------------
 
-    def step(self, action: Signals) -> bool:
-        """One control period: four blocks of servo update and physics."""
+    def step(self, action: Signals, controls: list[Array] | None = None) -> bool:
+        """One control period: four blocks of servo update and physics.
+
+        ``controls`` collects what the servos were told in each block, if a list is given.
+        """
         m, d = self._model, self._data
         self.executed = self._motors.command(action, TICK)
         self._rates[:] = 0
@@ -284,14 +286,16 @@ class SimWorld:
         for block in range(blocks):
             self._motors.servo((block + 1) / blocks, TICK / blocks)
             self._push(self._tick * TICK + block * TICK / blocks)
+            if controls is not None:
+                controls.append(d.ctrl.copy())
             mujoco.mj_step(m, d, nstep=BLOCK)
-            np.maximum(self._rates, self._motors.load(), out=self._rates)
+            self._motors.load(self._rates)
         if d.warning.number.any() or not np.isfinite(d.qpos).all():
             kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]
             raise BrokenWorldError(
                 f"scenario {self._scenario.id} at {d.time:.3f} s: the physics warned {kinds}."
             )
-        self._tick += 1
+        self._tick, self._touching = self._tick + 1, None
         self._history[1:] = self._history[:-1]
         self._history[0] = self._poses()
         moving = self._motors.speed() > 0.03
@@ -331,7 +335,7 @@ class SimWorld:
             side = list(self.robot.hands).index(what)
             force = self._data.sensordata[self._touch[what]]
             noise = self._touch_noise[self._tick, side, : len(force)]
-            return np.maximum(force + noise, 0.0)
+            return np.asarray(np.maximum(force + noise, 0.0))
         if kind == "hand":
             return pose9(*self._in_base(self._palms[what]))
         if kind == "tracker":
@@ -345,33 +349,34 @@ class SimWorld:
         """The tracker's pose (9,): late, noisy, held where it lost sight."""
         age = self._age[self._tick, index]
         pose = self._history[age, index]
-        noise = self._pose_noise[self._tick - age, index]
-        turn = rotation_vector(noise[3:]) @ np.stack(
-            [pose[3:6], pose[6:9], np.cross(pose[3:6], pose[6:9])], axis=1
-        )
-        return pose9(pose[:3] + noise[:3], turn)
+        offset = self._offset[self._tick - age, index]
+        twist = self._twist[self._tick - age, index]
+        return np.concatenate([pose[:3] + offset, twist @ pose[3:6], twist @ pose[6:9]])
 
     def _true(self, what: str) -> Array:
         """Simulator truth by name."""
         d = self._data
         if what in self._bodies:
             body = self._bodies[what]
-            velocity = d.cvel[body]
-            lever = d.xpos[body] - d.subtree_com[self._model.body_rootid[body]]
-            linear = velocity[3:] + np.cross(velocity[:3], lever)
-            return np.concatenate([d.xpos[body], d.xquat[body], linear, velocity[:3]])
+            mujoco.mj_objectVelocity(
+                self._model, d, mujoco.mjtObj.mjOBJ_XBODY, body, self._twist6, 0
+            )
+            turning, moving = self._twist6[:3], self._twist6[3:]
+            return np.concatenate([d.xpos[body], d.xquat[body], moving, turning])
         if what == "base":
             pose = np.eye(4)
             pose[:3, :3] = d.xmat[self._base].reshape(3, 3)
             pose[:3, 3] = d.xpos[self._base]
             return pose
         if what in ("velocity", "torque"):
-            return self._rates[int(what == "torque")]
+            return np.asarray(self._rates[int(what == "torque")])
         if what == "overrun":
             return self._motors.overrun()
         if what == "size":
             return self._sizes
-        return self._contacts()[0 if what == "contact" else 1]
+        if self._touching is None:
+            self._touching = self._contacts()
+        return self._touching[0 if what == "contact" else 1]
 
     def _contacts(self) -> tuple[Array, Array]:
         """(3,) largest force on the robot, on itself [N], penetration [m]; (free, 2) support.
@@ -397,6 +402,22 @@ class SimWorld:
                 by_robot = int(robot[row, 1 - column])
                 support[owner[row, column], by_robot] += force[row]
         return np.array([largest, itself, deep]), support
+
+    # -- measurements --------------------------------------------------------------------
+
+    def slip(self, episode: Episode) -> dict[str, float]:
+        """How far each held thing moved in the hand while it was held [m], by its name."""
+        return slip(episode, self._free, tuple(self.robot.hands))
+
+    def raw_step_seconds(self, episode: Episode) -> float:
+        """Wall seconds of bare ``mj_step`` on the same model from the same start and controls."""
+        self.reset(episode.scenario)
+        bare = mujoco.MjData(self._model)
+        mujoco.mj_copyData(bare, self._model, self._data)
+        controls: list[Array] = []
+        for tick in range(episode.length):
+            self.step({name: values[tick] for name, values in episode.actions.items()}, controls)
+        return bare_seconds(self._model, bare, controls, BLOCK)
 
     # -- pictures ------------------------------------------------------------------------
 

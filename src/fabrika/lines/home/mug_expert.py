@@ -22,6 +22,7 @@ DEEP = 0.018
 """Height of the palm's ridges above the palm frame [m]."""
 DISTAL = 0.030
 """How far the mug's axis is from the palm's centre, towards the fingers [m]."""
+UP = np.array([0.0, 0.0, 1.0])
 DIP = 0.12
 """How far the fingers point down [rad], so that the forearm clears the counter's edge."""
 UPRIGHT = np.stack(
@@ -98,7 +99,7 @@ def _grasp(limbs: Limbs, hurried: bool) -> Part:
     yield from limbs.shape((SIDE,), CLOSED, seconds=0.7)
     yield from limbs.wait(0.32)
     here, rotation = limbs.palm(SIDE)
-    yield from limbs.move({SIDE: (here + [0, 0, 0.05], rotation)}, speed=0.2, within=0.006)
+    yield from limbs.move({SIDE: (here + 0.05 * UP, rotation)}, speed=0.2, within=0.006)
 
 
 def _lifted(limbs: Limbs) -> bool:
@@ -136,7 +137,7 @@ def _put_down(limbs: Limbs) -> Part:
 
     here, rotation = limbs.palm(SIDE)
     yield from limbs.move(
-        {SIDE: (here - [0, 0, 0.06], rotation)}, speed=0.06, while_true=floating, patience=2.0
+        {SIDE: (here - 0.06 * UP, rotation)}, speed=0.06, while_true=floating, patience=2.0
     )
 
 
@@ -150,4 +151,4 @@ def _let_go(limbs: Limbs, away: float) -> Part:
 def _back_off(limbs: Limbs) -> Part:
     """Draw the hand back from the shelf."""
     here, rotation = limbs.palm(SIDE)
-    yield from limbs.move({SIDE: (here - [0.15, 0.0, 0.0], rotation)}, within=0.01)
+    yield from limbs.move({SIDE: (here - np.array([0.15, 0.0, 0.0]), rotation)}, within=0.01)

@@ -82,7 +82,7 @@ def expert() -> Actor:
 def _placed(episode: Episode) -> NDArray[np.bool_]:
     """The mug's bottom is on the shelf: 2 cm inside its rectangle, within 1 cm of its top."""
     offset = position(episode, "mug") - position(episode, "shelf")
-    width = float(episode.scenario.params["shelf"]["width"])  # type: ignore[index,call-overload]
+    width = float(episode.scenario.params["shelf"]["width"])
     inside = (np.abs(offset[:, 0]) < SHELF_DEPTH / 2 - 0.02) & (
         np.abs(offset[:, 1]) < width / 2 - 0.02
     )

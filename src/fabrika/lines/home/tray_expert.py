@@ -69,7 +69,7 @@ def _palm_rotation(side: str, yaw: float) -> Array:
     down = np.array([0.0, 0.0, -1.0])
     x = np.cos(DIP) * inward + np.sin(DIP) * down
     z = np.cos(DIP) * down - np.sin(DIP) * inward
-    return yaw_rotation(yaw) @ np.stack([x, np.cross(z, x), z], axis=1)
+    return np.asarray(yaw_rotation(yaw) @ np.stack([x, np.cross(z, x), z], axis=1))
 
 
 def _grip(limbs: Limbs, side: str, above: float) -> tuple[Array, Array]:
