@@ -145,7 +145,7 @@ class Gate:
 
     def log_evidence(self, passed: NDArray[np.bool_]) -> NDArray[np.float64]:
         """ln E after each result. ``passed``: (..., n) booleans in order of index; (..., n)."""
-        return _log_evidence(passed, self.at_least, self.expected)
+        return _log_evidence(_counts(passed), self.at_least, self.expected)
 
     def lower_bound(self, passed: NDArray[np.bool_]) -> float:
         """The anytime-valid lower bound after ``passed``, (n,) booleans in order of index.
@@ -154,10 +154,14 @@ class Gate:
         ``expected``; so what is rejected is an interval from 0, and bisection finds its end.
         """
 
+        counts = _counts(passed)
+
         def rejects(rate: float) -> bool:
-            reached = _log_evidence(passed, rate, self.expected).max(initial=-inf)
+            reached = _log_evidence(counts, rate, self.expected).max(initial=-inf)
             return bool(reached >= log(1 / self.error))
 
+        if not passed.any():
+            return 0.0
         if rejects(self.at_least):  # bracketed so that rounding cannot part bound and decision
             return _bisect(rejects, self.at_least, self.expected)
         return _bisect(rejects, 0.0, self.at_least)
@@ -227,24 +231,30 @@ def exact_lower(successes: int, episodes: int, error: float) -> float:
     ways = np.array([-lgamma(k + 1) - lgamma(episodes - k + 1) for k in hits.tolist()])
 
     def excludes(rate: float) -> bool:
-        if rate <= 0:
-            return True
         terms = lgamma(episodes + 1) + ways + hits * log(rate) + (episodes - hits) * log1p(-rate)
         return bool(np.exp(terms).sum() <= error)
 
     return _bisect(excludes, 0.0, 1.0)
 
 
-def _log_evidence(passed: NDArray[np.bool_], rate: float, expected: float) -> NDArray[np.float64]:
+_Counts = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _counts(passed: NDArray[np.bool_]) -> _Counts:
+    """(..., n) successes and (..., n) failures so far, after each result."""
+    return np.cumsum(passed, -1, np.float64), np.cumsum(~passed, -1, np.float64)
+
+
+def _log_evidence(counts: _Counts, rate: float, expected: float) -> NDArray[np.float64]:
     """(..., n) ln of the likelihood ratio of ``expected`` against ``rate``, after each result."""
-    if rate <= 0:
-        return np.where(np.logical_or.accumulate(passed, axis=-1), inf, 0.0)
-    success, failure = log(expected / rate), log((1 - expected) / (1 - rate))
-    return np.asarray(np.cumsum(np.where(passed, success, failure), axis=-1))
+    successes, failures = counts
+    success = log(expected) - log(rate)  # the quotient of a tiny rate would overflow
+    failure = log1p(-expected) - log1p(-rate)
+    return np.asarray(successes * success + failures * failure)
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest number in [low, high) up to which ``holds`` is true."""
+    """The largest number in [low, high) up to which ``holds`` is true; at ``low`` it must be."""
     while low < (middle := (low + high) / 2) < high:
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low

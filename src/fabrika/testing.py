@@ -294,18 +294,19 @@ def _look(world: World, names: Sequence[str]) -> list[bytes]:
     return [np.asarray(array).tobytes() for array in arrays]
 
 
-def _trace(world: World, actions: Sequence[Signals]) -> list[list[bytes]]:
-    """What is seen along the actions, from wherever the world is now."""
+def _trace(world: World, actions: Sequence[Signals], scribble: bool = False) -> list[list[bytes]]:
+    """What is seen along the actions, from wherever the world is now.
+
+    With ``scribble``, what the world was given is overwritten as soon as it has stepped.
+    """
     names, trace = _vectors(world), []
-    buffer = {name: np.array(value) for name, value in actions[0].items()}
     for action in actions:
-        for name, value in action.items():
-            buffer[name][...] = value
-        ended = world.step(buffer)
-        if any(buffer[name].tobytes() != action[name].tobytes() for name in action):
-            raise ContractError("step() writes into the action that it is given.")
-        for value in buffer.values():
-            value.fill(np.nan)  # a world that kept the buffer will show it
+        given = {name: np.array(value) for name, value in action.items()}
+        ended = world.step(given)
+        if any(given[name].tobytes() != action[name].tobytes() for name in action):
+            raise ContractError("step() writes into the action that it is given: copy it.")
+        for value in given.values() if scribble else ():
+            value.fill(np.nan)
         trace.append([*_look(world, names), np.array(world.state()).tobytes()])
         if ended:
             break
@@ -315,17 +316,19 @@ def _trace(world: World, actions: Sequence[Signals]) -> list[list[bytes]]:
 def _equal_scenarios(world: World, fresh: World, scenarios: Sequence[Scenario]) -> Iterator[Breach]:
     actions = _actions(world.acts)
 
-    def run(where: World, scenario: Scenario) -> list[list[bytes]]:
+    def run(where: World, scenario: Scenario, scribble: bool = False) -> list[list[bytes]]:
         where.reset(scenario)
         if where.time != 0.0:
             raise ContractError(f"the time after reset() is {where.time} s, not 0.")
-        return [_look(where, sorted(where.observes)), *_trace(where, actions)]
+        return [_look(where, sorted(where.observes)), *_trace(where, actions, scribble)]
 
     first, other = run(world, scenarios[0]), run(world, scenarios[1])
     if first == other:
         yield Breach("world/scenario", "two scenarios give the same world.")
     if run(world, scenarios[0]) != first:
         yield Breach("world/repeats", "the same scenario is another one after others were run.")
+    if run(world, scenarios[0], scribble=True) != first:
+        yield Breach("world/keeps", "it keeps the action that step() is given: copy it.")
     if run(fresh, scenarios[0]) != first:
         yield Breach("world/fresh", "the same scenario is another one in a fresh world.")
 
