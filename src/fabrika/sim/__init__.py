@@ -1,10 +1,5 @@
 """MuJoCo worlds: robots, scenes, sensors, cameras, kinematics."""
 
-import os
-
-# MuJoCo chooses its GL when it is first imported; offscreen is the only one that Fabrika needs.
-os.environ.setdefault("MUJOCO_GL", "egl")
-
 from fabrika.sim._cloid import CLOID_CLASS
 from fabrika.sim._kinematics import Kinematics
 from fabrika.sim._kitchen import kitchen, kitchen_materials, sample_look

@@ -1,0 +1,118 @@
+"""Laws of the robot, its hands and its kinematics."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fabrika import ContractError
+from fabrika.sim import CLOID_CLASS, Kinematics
+from fabrika.sim._pose import pose9, quaternion_rotation, rotation_vector, split9, vector_of
+from fabrika.sim._robot import compile_mjcf
+
+MODEL = CLOID_CLASS.compile()
+KINEMATICS = Kinematics(CLOID_CLASS)
+vectors = st.tuples(*[st.floats(-1.7, 1.7)] * 3).map(np.array)
+
+
+@given(vectors)
+def test_rotation_vectors_survive_the_round_trip(vector: np.ndarray) -> None:
+    turn = rotation_vector(vector)
+    assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+    assert np.isclose(np.linalg.det(turn), 1.0)
+    assert np.allclose(vector_of(turn), vector, atol=1e-6)
+
+
+@given(vectors, vectors)
+def test_nine_numbers_keep_a_pose(position: np.ndarray, vector: np.ndarray) -> None:
+    turn = rotation_vector(vector)
+    place, back = split9(pose9(position, turn))
+    assert np.allclose(place, position) and np.allclose(back, turn)
+
+
+@given(vectors)
+def test_a_rotation_is_the_same_as_mujocos(vector: np.ndarray) -> None:
+    quaternion = np.zeros(4)
+    angle = float(np.linalg.norm(vector))
+    axis = vector / angle if angle > 1e-9 else np.array([1.0, 0.0, 0.0])
+    mujoco.mju_axisAngle2Quat(quaternion, axis, angle)
+    assert np.allclose(quaternion_rotation(quaternion), rotation_vector(vector), atol=1e-9)
+
+
+def test_the_public_facts_hold() -> None:
+    arms = [CLOID_CLASS.groups[hand.arm] for hand in CLOID_CLASS.hands.values()]
+    assert [len(arm.names) for arm in arms] == [7, 7]
+    for hand in CLOID_CLASS.hands.values():
+        assert len(hand.touch) == 5
+        assert len(CLOID_CLASS.groups[hand.fingers].names) == 6  # five fingers, opposition
+    assert CLOID_CLASS.cameras == ("head", "left_wrist", "right_wrist")
+    heights = []
+    for lift in (0.0, 0.38):
+        data = mujoco.MjData(MODEL)
+        data.joint("lift").qpos[0] = lift
+        mujoco.mj_kinematics(MODEL, data)
+        heights.append(data.body("head").xpos[2] + 0.14)
+    assert np.allclose(heights, [1.05, 1.43], atol=0.01)
+
+
+def test_limits_of_the_description_are_those_of_the_model() -> None:
+    for group in CLOID_CLASS.groups.values():
+        for index, name in enumerate(group.actuators):
+            actuator = MODEL.actuator(name)
+            assert actuator.forcerange[1] == group.torque[index]
+            if actuator.ctrllimited[0]:
+                assert tuple(actuator.ctrlrange) == (group.low[index], group.high[index])
+            assert group.low[index] <= group.home[index] <= group.high[index]
+
+
+def test_nothing_holds_but_friction() -> None:
+    assert MODEL.neq == 0 and MODEL.nmocap == 0
+    assert MODEL.opt.gravity[2] == pytest.approx(-9.81)
+
+
+def test_every_link_can_be_touched() -> None:
+    """Each body with mass to speak of carries a geom that collides."""
+    solid = {int(b) for b, c in zip(MODEL.geom_bodyid, MODEL.geom_contype, strict=True) if c}
+    for body in range(1, MODEL.nbody):
+        if MODEL.body_mass[body] > 0.31:
+            assert body in solid, MODEL.body(body).name
+
+
+joint_share = st.lists(st.floats(0.1, 0.9), min_size=7, max_size=7).map(np.array)
+
+
+@given(joint_share, st.floats(0.02, 0.36))
+@settings(max_examples=30, deadline=None)
+def test_the_sides_mirror_each_other(share: np.ndarray, lift: float) -> None:
+    group = CLOID_CLASS.groups["left_arm"]
+    arm = np.array(group.low) + share * (np.array(group.high) - np.array(group.low))
+    joints = {"lift": np.array([lift]), "left_arm": arm, "right_arm": arm}
+    left, turned_left = KINEMATICS.palm(joints, "left")
+    right, turned_right = KINEMATICS.palm(joints, "right")
+    mirror = np.diag([1.0, -1.0, 1.0])
+    assert np.allclose(mirror @ left, right, atol=1e-9)
+    # Distal and normal mirror; the axis across is the other way round.
+    assert np.allclose(mirror @ turned_left[:, [0, 2]], turned_right[:, [0, 2]], atol=1e-9)
+
+
+@given(joint_share)
+@settings(max_examples=15, deadline=None)
+def test_inverse_kinematics_reaches_what_forward_kinematics_gives(share: np.ndarray) -> None:
+    group = CLOID_CLASS.groups["right_arm"]
+    low, high = np.array(group.low), np.array(group.high)
+    home = CLOID_CLASS.home
+    arm = home["right_arm"] + 0.4 * (share - 0.5) * (high - low)
+    goal = KINEMATICS.palm({"lift": np.array([0.3]), "right_arm": np.clip(arm, low, high)}, "right")
+    solved, _ = KINEMATICS.solve({"right": goal}, home, home, iterations=200, pull=0.0)
+    place, turn = KINEMATICS.palm(solved, "right")
+    assert np.linalg.norm(place - goal[0]) < 2e-3
+    assert np.linalg.norm(vector_of(turn @ goal[1].T)) < 2e-2
+    assert (low <= solved["right_arm"]).all() and (solved["right_arm"] <= high).all()
+
+
+def test_a_malformed_mjcf_is_named() -> None:
+    with pytest.raises(ContractError, match="my-robot"):
+        compile_mjcf("<mujoco><worldbody><geom type='nonsense'/></worldbody></mujoco>", "my-robot")
