@@ -195,9 +195,10 @@ class Course:
     def note(self, seconds: float, train_loss: float, held_out_loss: float) -> None:
         """Add a point to the curve; seconds since the last one [s]."""
         before = self.curve["seconds"][-1] if self.curve["seconds"] else 0.0
-        values = (self.step, before + seconds, train_loss, held_out_loss)
-        for series, value in zip(self.curve.values(), values, strict=True):
-            series.append(value)
+        self.curve["step"].append(self.step)
+        self.curve["seconds"].append(before + seconds)
+        self.curve["train_loss"].append(train_loss)
+        self.curve["held_out_loss"].append(held_out_loss)
 
     def checkpoint(self) -> Checkpoint:
         """All that `restore` needs."""
