@@ -17,6 +17,8 @@ from fabrika.data._verify_videos import Pictures
 _FINGERS = re.compile(r"finger|thumb|grip|jaw|(?<![a-z])(hand|index|middle|ring|pinky|little)")
 _NEAR = 1e-6
 """Numbers this close are copies of one another."""
+_LEVELS = 1.0
+"""Of 255: pictures that differ less, by region and on average, are encodings of one picture."""
 _MOST = 0.5
 """Of the moving entries of the action, so many must be copies before it is told."""
 
@@ -58,7 +60,7 @@ def _check_copies(sample: Sequence[Columns], findings: Findings) -> None:
             moving = moves if moving is None else moving | moves
         if copied is None or moving is None or not moving.any():
             continue
-        share = float(copied.any(axis=1)[moving].mean())
+        share = float(np.asarray(copied.any(axis=1))[moving].mean())
         if share > _MOST:
             message = f"{share:.0%} of its moving entries are the state {words}."
             findings.add(code, ACTION, message)
@@ -76,13 +78,23 @@ def _equal_entries(actions: NDArray[np.float64], states: NDArray[np.float64]) ->
 
 def check_duplicates(rows: Rows, pictures: Mapping[str, Pictures], findings: Findings) -> None:
     """Episodes of equal numbers and equal pictures. Other looks of one episode are no copies."""
-    first: dict[tuple[str, ...], int] = {}
-    for seen in rows.seen:
-        films = [found.digests.get(seen.episode, "") for found in pictures.values()]
-        original = first.setdefault((seen.digest, *films), seen.episode)
-        if original != seen.episode and seen.hashes:
-            message = f"it is a copy of episode {original}."
+    alike: dict[str, list[int]] = {}
+    for seen in rows.seen if any(seen.hashes for seen in rows.seen) else ():
+        others = alike.setdefault(seen.digest, [])
+        copied = [e for e in others if all(_same(p, e, seen.episode) for p in pictures.values())]
+        if copied:
+            message = f"it is a copy of episode {copied[0]}."
             findings.add("episode-duplicate", f"episode {seen.episode}", message)
+        else:
+            others.append(seen.episode)
+
+
+def _same(pictures: Pictures, one: int, other: int) -> bool:
+    """True unless the pictures of two episodes look different."""
+    first, second = pictures.prints.get(one), pictures.prints.get(other)
+    if first is None or second is None:
+        return True
+    return bool(np.abs(first - second).max() < _LEVELS)
 
 
 def _still(rows: Rows, key: str) -> NDArray[np.intp]:

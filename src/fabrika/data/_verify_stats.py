@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fabrika.data._findings import Findings
 from fabrika.data._layout import MOMENTS, QUANTILES, STATS, Feature
@@ -36,7 +35,7 @@ def check_stats(
         findings.add("stats-shape", STATS, f"it holds a {type(stats).__name__}, not an object.")
         return
     for key, feature in claims.numeric.items():
-        told = _told(stats, key, feature.width, findings)
+        told = _told(stats, key, (feature.width, feature.shape[-1]), findings)
         if told and rows.whole and rows.count and key not in rows.unsound:
             try:
                 _compare(key, feature, told, rows, findings)
@@ -44,13 +43,15 @@ def check_stats(
                 findings.add("file-unreadable", f"data: {key}", f"{type(error).__name__}: {error}")
     for key, seen in pictures.items():
         depth = is_depth(claims.features[key])
-        told = _told(stats, key, 1 if depth else 3, findings)
+        told = _told(stats, key, (1 if depth else 3,), findings)
         if told and not depth and seen.counts.sum():
             _compare_pictures(key, told, seen, findings)
 
 
-def _told(stats: dict[str, Any], key: str, width: int, findings: Findings) -> dict[str, Floats]:
-    """What stats.json says of a feature, as flat arrays; only what has the right shape."""
+def _told(
+    stats: dict[str, Any], key: str, widths: Sequence[int], findings: Findings
+) -> dict[str, Floats]:
+    """What stats.json says of a feature, as flat arrays; only what has one of the widths."""
     entry = stats.get(key)
     if not isinstance(entry, dict):
         findings.add("stats-missing", f"{STATS}: {key}", "there are none.")
@@ -61,10 +62,10 @@ def _told(stats: dict[str, Any], key: str, width: int, findings: Findings) -> di
             if name in MOMENTS:
                 findings.add("stats-missing", f"{STATS}: {key}", f"there is no {name!r}.")
             continue
-        wanted = 1 if name == "count" else width
+        wanted = (1,) if name == "count" else widths
         values = _numbers(entry[name])
-        if values is None or values.size != wanted or not np.isfinite(values).all():
-            message = f"{name!r} is not {wanted} finite numbers."
+        if values is None or values.size not in wanted or not np.isfinite(values).all():
+            message = f"{name!r} is not {wanted[0]} finite numbers."
             findings.add("stats-shape", f"{STATS}: {key}", message)
         else:
             found[name] = values
@@ -87,6 +88,8 @@ def _compare(
     if "count" in told and int(told["count"][0]) != rows.count:
         message = f"count is {told['count'][0]:g} of {rows.count} rows."
         findings.add("stats-value", where, message)
+    if any(value.size != feature.width for name, value in told.items() if name != "count"):
+        return  # LeRobot's own writer keeps one number for each column of a matrix
     for block in blocks(rows.files, key, feature.width, rows.count):
         if not np.isfinite(block).all():
             return  # reported where it was read
@@ -125,19 +128,20 @@ def _compare_quantiles(
     rows: Rows,
     findings: Findings,
 ) -> None:
-    """Quantiles of all data are between the extremes over episodes, and so is an envelope."""
+    """Quantiles of all data lie between those of the episodes, and so does an envelope.
+
+    An episode's own quantile may be either neighbour of the true place, as in a histogram.
+    """
     names = [name for name in QUANTILES if name in told]
     size = np.maximum(np.abs(true["min"]), np.abs(true["max"])) + 1e-12
     off = [name for name in names if (np.abs(told[name] - true[name]) > _EXACT * size).any()]
     if not off:
         return
     shares = [QUANTILES[name] for name in off]
-    each: list[NDArray[np.float64]] = [
-        np.quantile(block[seen.start : seen.start + seen.length], shares, axis=0)
-        for seen in rows.seen
-        if seen.length
-    ]
-    low, high = np.min(each, axis=0), np.max(each, axis=0)
+    parts = [block[seen.start : seen.start + seen.length] for seen in rows.seen]
+    below = [np.quantile(part, shares, axis=0, method="lower") for part in parts]
+    above = [np.quantile(part, shares, axis=0, method="higher") for part in parts]
+    low, high = np.min(below, axis=0), np.max(above, axis=0)
     margin = _HISTOGRAM * (true["max"] - true["min"]) + _EXACT * size
     for row, name in enumerate(off):
         value = told[name]
@@ -159,5 +163,5 @@ def _compare_pictures(
                 f"{STATS}: {key}", name, "stats-value", told[name], true[name], margin, findings
             )
     for name in ("min", "max", *QUANTILES):
-        if name in told and ((told[name] < 0) | (told[name] > 1)).any():
+        if name in told and (np.abs(told[name] - 0.5) > 0.5 + _HISTOGRAM).any():
             findings.add("stats-value", f"{STATS}: {key}", f"{name} is not within 0 and 1.")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +35,8 @@ class Pictures:
 
     counts: Counts = field(default_factory=lambda: np.zeros((3, 256), np.int64))
     """(3, 256) how often each value occurred, in a part of the pictures."""
-    digests: dict[int, str] = field(default_factory=dict)
-    """By episode: equal for equal videos."""
+    prints: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    """By episode: what its pictures look like on average, however they were encoded."""
 
 
 @dataclass(slots=True)
@@ -48,7 +46,8 @@ class _Glance:
     first: NDArray[np.float32] | None = None
     brightest: int = 0
     change: float = 0.0
-    digest: Any = field(default_factory=lambda: hashlib.blake2b(digest_size=16))
+    total: NDArray[np.float32] | None = None
+    frames: int = 0
 
 
 def scan_videos(claims: Claims, episodes: Episodes, findings: Findings) -> dict[str, Pictures]:
@@ -101,8 +100,6 @@ class _Scan:
             stream.thread_type = "AUTO"
             number, late = 0, 0
             for packet in file.demux(stream):
-                if packet.pts is not None:
-                    self._hash(packet)
                 for frame in packet.decode():
                     late += self._late(frame, number, late)
                     self._look(frame, number)
@@ -116,8 +113,10 @@ class _Scan:
         pictures.counts += self._counts
         for episode, glance in zip(self._members, self._glances, strict=True):
             where = f"{self._where}: episode {episode}"
-            pictures.digests[episode] = glance.digest.hexdigest()
-            if glance.first is None or self._depth:
+            if glance.first is None or glance.total is None:
+                continue
+            pictures.prints[episode] = glance.total / np.float32(glance.frames)
+            if self._depth:
                 continue
             if glance.brightest <= BLACK:
                 self._findings.add("video-black", where, "all of its pictures are black.")
@@ -150,12 +149,6 @@ class _Scan:
                 self._findings.add("video-info", self._where, message)
         return True
 
-    def _hash(self, packet: Any) -> None:
-        number = round(float(packet.pts * packet.time_base * Fraction(self._fps)))
-        place = int(np.searchsorted(self._ends, number, side="right"))
-        if place < len(self._glances):
-            self._glances[place].digest.update(bytes(packet))
-
     def _late(self, frame: Any, number: int, late: int) -> bool:
         """True if a picture is not shown when it should be; the first is reported."""
         shown = float(frame.pts * frame.time_base) if frame.pts is not None else -1.0
@@ -172,6 +165,9 @@ class _Scan:
         glance, luma = self._glances[place], _luma(frame)
         glance.brightest = max(glance.brightest, int(luma.max()))
         means = _block_means(luma)
+        coarse = _print(frame, means)
+        glance.total = coarse if glance.total is None else glance.total + coarse
+        glance.frames += 1
         if glance.first is None:
             glance.first = means
         glance.change = max(glance.change, float(np.abs(means - glance.first).max()))
@@ -208,10 +204,17 @@ def _luma(frame: Any) -> NDArray[np.uint8]:
 def _block_means(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
     height, width = (side // _BLOCK for side in luma.shape)
     if not height or not width:
-        return np.array([luma.mean()], np.float32)
+        return np.array([[luma.mean()]], np.float32)
     trimmed = luma[: height * _BLOCK, : width * _BLOCK].astype(np.float32)
     means = trimmed.reshape(height, _BLOCK, width, _BLOCK).mean(axis=(1, 3))
     return np.asarray(means, np.float32)
+
+
+def _print(frame: Any, means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A few numbers that say what a picture looks like: brightness by region, and hue."""
+    rows, columns = (np.linspace(0, side - 1, 8).round().astype(int) for side in means.shape[:2])
+    hue = [np.frombuffer(plane, np.uint8).mean() for plane in frame.planes[1:]]
+    return np.concatenate([means[np.ix_(rows, columns)].ravel(), hue]).astype(np.float32)
 
 
 def _near(told: object, found: float) -> bool:
