@@ -58,7 +58,7 @@ def run_into(
 
 @pytest.mark.parametrize("actor", ["expert", "random"])
 def test_workers_and_order_change_nothing(tmp_path: Path, actor: str) -> None:
-    indices = list(range(12))
+    indices = list(range(9))
     shuffled = random.Random(0).sample(indices, len(indices))
     golden = run_into(tmp_path / "1", indices, actor=actor)
     assert run_into(tmp_path / "s", shuffled, actor=actor) == golden
@@ -138,7 +138,7 @@ def test_a_worker_tells_its_errors_in_plain_data(faults: None) -> None:
 def test_a_broken_world_is_counted_and_is_neither_data_nor_evidence(
     faults: None, tmp_path: Path, name: str, workers: int
 ) -> None:
-    indices = range(30)
+    indices = range(8)
     told: list[Result] = []
     run_into(
         tmp_path / "s",
@@ -153,11 +153,11 @@ def test_a_broken_world_is_counted_and_is_neither_data_nor_evidence(
         rows = store.rows()
         assert store.missing(indices) == []
     void = [row for row in rows if row.void]
-    assert [row.index for row in void] == [1, 4] and len(told) == len(rows) == 30
+    assert [row.index for row in void] == [1, 4] and len(told) == len(rows) == 8
     assert {(row.reason, row.digest, row.verdict) for row in void} == {("void", "", None)}
     assert not any(row.accepted for row in void)
     for judged in (
-        lambda: check_evidence(rows, split="validate", count=30),
+        lambda: check_evidence(rows, split="validate", count=8),
         lambda: Gate().decide(rows),
     ):
         with pytest.raises(EvidenceError, match=r"void.*1, 4"):
@@ -317,6 +317,22 @@ def test_a_policy_file_is_an_actor_known_by_its_bytes(faults: None, tmp_path: Pa
     moved.write_text("0.2")
     with pytest.raises(UsageError, match="holds actor"):
         run_into(tmp_path / "s", range(4), actor=str(moved))
+
+
+def test_from_scenarios_to_a_decision(faults: None, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.follow"
+    policy.write_text("0.2")
+    evidence = {
+        name: run_scenarios(TOY, actor, "validate", range(40), workers=2)
+        for name, actor in {"policy": str(policy), "expert": "expert", "zero": "zero"}.items()
+    }
+    good = Gate().decide(evidence["policy"], evidence["expert"])
+    assert good.passed and good.successes + (good.unsolved or 0) + (good.preventable or 0) == 40
+    bad = Gate().decide(evidence["zero"], evidence["expert"])
+    assert not bad.passed and bad.lower_bound == 0.0
+    assert bad.preventable == sum(result.accepted for result in evidence["expert"])
+    with pytest.raises(EvidenceError, match="privileged: 'expert' read simulator truth"):
+        Gate().decide(evidence["expert"])
 
 
 def test_unknown_names_are_told_with_what_exists(faults: None, tmp_path: Path) -> None:

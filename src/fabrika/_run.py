@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from fabrika._check import judge
 from fabrika._errors import (
     BrokenWorldError,
     ContractError,
+    FabrikaError,
     InterruptedRunError,
     UnknownNameError,
     UsageError,
@@ -24,24 +25,13 @@ from fabrika._registry import known, load
 from fabrika._registry import task as find_task
 from fabrika._result import Result
 from fabrika._rollout import rollout
-from fabrika._scenario import Scenario, Split
+from fabrika._scenario import Split
 from fabrika._store import Store, is_store, seal_episode
 from fabrika._task import Task
 from fabrika._world import World
 
 ACTORS = ("expert", "random", "zero")
 """Actors that every task has. Any other is the path of a policy file."""
-
-_MISTAKES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a world or a check that is wrongly written raises."""
 
 
 def make_actor(spec: str, task: Task, world: World) -> Actor:
@@ -87,28 +77,29 @@ def run_scenarios(
         _policy_file(actor)
     job = Job(task=task, actor=actor, split=split, draw=draw, store=store)
     done: dict[int, Result] = {}
-    folder = _open_store(job) if store else None
+
+    def take(result: Result) -> None:
+        done[result.index] = result
+        if on_result:
+            on_result(result)
+
     try:
-        for result in folder.rows() if folder else []:
-            if result.index in set(indices):
-                done[result.index] = result
-                if on_result:
-                    on_result(result)
-        todo = [index for index in indices if index not in done]
-        source = _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
-        with closing(source):
-            for result in source:
-                if folder:
-                    folder.commit(result)
-                done[result.index] = result
-                if on_result:
-                    on_result(result)
+        with _open_store(job) if store else nullcontext() as folder:
+            asked = set(indices)
+            for result in folder.rows() if folder else []:
+                if result.index in asked:
+                    take(result)
+            todo = [index for index in indices if index not in done]
+            with closing(
+                _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
+            ) as run:
+                for result in run:
+                    if folder:
+                        folder.commit(result)
+                    take(result)
     except KeyboardInterrupt as stop:
-        kept = f"{len(done)} of {len(indices)} are done" + (" and kept" if folder else "")
+        kept = f"{len(done)} of {len(indices)} are done" + (" and kept" if store else "")
         raise InterruptedRunError(f"stopped: {kept}. The same command goes on.") from stop
-    finally:
-        if folder:
-            folder.close()
     return [done[index] for index in indices]
 
 
@@ -126,23 +117,22 @@ class Station:
         scenario = self._task.scenario(self._job.split, index, self._job.draw)
         start = time.perf_counter()
         try:
-            result = self._attempt(scenario)
+            episode = rollout(self._actor, self._world, scenario, self._task.horizon)
+            episode = episode.with_verdict(judge(episode, self._task.checks))
         except BrokenWorldError as error:
-            result = Result.voided(scenario, self._actor.name, str(error))
             self._world.close()  # whatever broke must not reach the next scenario
             self._world = self._task.build()
-        except _MISTAKES as error:
+            return Result.voided(scenario, self._actor.name, str(error))
+        except FabrikaError:
+            raise
+        except Exception as error:  # a plug-in may raise anything
             raise ContractError(
                 f"task {self._task.name!r} raised {type(error).__name__} in scenario {index} of "
                 f"{scenario.split}: {error}. A world that cannot go on raises BrokenWorldError."
             ) from error
-        return replace(result, wall_seconds=time.perf_counter() - start)
-
-    def _attempt(self, scenario: Scenario) -> Result:
-        episode = rollout(self._actor, self._world, scenario, self._task.horizon)
-        episode = episode.with_verdict(judge(episode, self._task.checks))
+        seconds = time.perf_counter() - start
         digest = seal_episode(self._job.store, episode) if self._job.store else ""
-        return replace(Result.judged(episode), digest=digest)
+        return replace(Result.judged(episode), digest=digest, wall_seconds=seconds)
 
     def close(self) -> None:
         """Give back the world."""
