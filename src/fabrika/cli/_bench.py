@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, cast, runtime_checkable
@@ -82,9 +83,7 @@ def measure(task_name: str, count: int, pixels: int) -> dict[str, Any]:
     with closing(task.build()) as world:
         _episodes(task, world, 1, _Clock())  # first calls compile models and warm caches
         clock = _Clock()
-        start = time.perf_counter()
-        episodes = _episodes(task, world, count, clock)
-        wall = time.perf_counter() - start
+        episodes, wall = _episodes(task, world, count, clock)
         sim = sum(float(episode.times[-1]) for episode in episodes)
         found: dict[str, Any] = {
             "task": task_name,
@@ -100,8 +99,8 @@ def measure(task_name: str, count: int, pixels: int) -> dict[str, Any]:
     return found
 
 
-def _episodes(task: Any, world: Any, count: int, clock: _Clock) -> list[Episode]:
-    """The expert's episodes, all in: rolled out, judged, sealed and committed."""
+def _episodes(task: Any, world: Any, count: int, clock: _Clock) -> tuple[list[Episode], float]:
+    """The expert's episodes, all in (rolled out, judged, sealed, committed), and seconds [s]."""
     from fabrika._check import judge
     from fabrika._result import Result
     from fabrika._rollout import rollout
@@ -115,17 +114,17 @@ def _episodes(task: Any, world: Any, count: int, clock: _Clock) -> list[Episode]
         TemporaryDirectory(prefix="fabrika-bench-") as folder,
         Store.create(Path(folder) / "store", manifest) as store,
     ):
+        start = time.perf_counter()
         for scenario in task.scenarios("train", count):
             with clock.part("the loop and its record"):
                 episode = rollout(actor, timed, scenario, task.horizon)
             with clock.part("judge"):
                 episode = episode.with_verdict(judge(episode, task.checks))
             with clock.part("commit"):
-                from dataclasses import replace
-
                 store.commit(replace(Result.judged(episode), digest=store.seal(episode)))
             episodes.append(episode)
-    return episodes
+        wall = time.perf_counter() - start
+    return episodes, wall
 
 
 def _speed(sim: float, wall: float) -> dict[str, float]:

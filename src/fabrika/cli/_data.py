@@ -136,17 +136,10 @@ def verify(ctx: click.Context, dataset: Path, as_json: bool) -> None:
     from fabrika.data import verify_lerobot
 
     report = verify_lerobot(dataset)
-    findings = [asdict(finding) for finding in report.findings]
+    findings = [{"code": f.code, "where": f.where, "message": f.message} for f in report.findings]
     if as_json:
-        emit(
-            {
-                "ok": report.ok,
-                "format": report.format,
-                "episodes": report.episodes,
-                "frames": report.frames,
-                "findings": findings,
-            }
-        )
+        counts = {"episodes": int(report.episodes), "frames": int(report.frames)}
+        emit({"ok": report.ok, "format": report.format, **counts, "findings": findings})
     else:
         if findings:
             rows = [[f["code"], f["where"], f["message"]] for f in findings]

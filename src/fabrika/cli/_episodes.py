@@ -207,12 +207,14 @@ def judge_policy(
 ) -> tuple[dict[str, list[Result]], dict[str, Any]]:
     """The evidence by role, and the decision as plain data.
 
-    Raises `UsageError` if ``count`` is fewer than the gate can ever pass with.
+    Raises, before anything is run, `UsageError` if ``count`` is fewer than the gate can ever
+    pass with, and `EvidenceError` if the policy reads simulator truth.
     """
     from fabrika._gate import Gate
 
     gate = Gate()
     require_enough(gate, count)
+    require_sensors_only(file, task)
     roles = {"policy": str(file), "expert": "expert"}
     if brackets:
         roles |= {"zero": "zero", "random": "random"}
@@ -223,6 +225,8 @@ def judge_policy(
         evidence[role] = roll(
             task, actor, "validate", range(count), workers=workers, store=store, title=title
         )
+        if role == "policy":
+            _explain_faults(file, task, evidence[role])
     decision = gate.decide(evidence["policy"], evidence["expert"])
     return evidence, asdict(decision)
 
@@ -237,6 +241,48 @@ def require_enough(gate: Gate, count: int) -> None:
             f"they cannot show {gate.at_least:.0%} at an error of {gate.error:.0%}. "
             f"Use -n {gate.fewest} or more (100 is usual)."
         )
+
+
+def require_sensors_only(file: Path, task_name: str) -> None:
+    """Refuse a policy that could never be evidence: one that reads truth, or cannot be loaded."""
+    from contextlib import closing
+
+    from fabrika._errors import EvidenceError, UnknownNameError
+    from fabrika._registry import task as find_task
+    from fabrika._run import make_actor
+
+    task = find_task(task_name)
+    with closing(task.build()) as world:
+        reads = make_actor(str(file), task, world).reads
+        for name in sorted(reads - world.observes.keys()):
+            raise UnknownNameError(f"signal of {task_name}", name, world.observes, f"({file})")
+        peeked = [name for name in sorted(reads) if world.observes[name].truth]
+    if peeked:
+        raise EvidenceError(
+            f"privileged: {file} reads simulator truth ({', '.join(peeked)}), which no robot has: "
+            "its episodes cannot be evidence. Train it on sensors only."
+        )
+
+
+def _explain_faults(file: Path, task_name: str, results: Sequence[Result]) -> None:
+    """Say what a policy did wrong when it broke by itself: its first fault, acted again."""
+    from contextlib import closing
+
+    from fabrika._registry import task as find_task
+    from fabrika._rollout import rollout
+    from fabrika._run import make_actor
+
+    faulty = [result.index for result in results if result.reason == "fault"]
+    if not faulty:
+        return
+    task = find_task(task_name)
+    with closing(task.build()) as world:
+        actor = make_actor(str(file), task, world)
+        episode = rollout(actor, world, task.scenario("validate", faulty[0]), task.horizon)
+    say(
+        f"the policy itself broke in {len(faulty)} of {len(results)} scenarios; in {faulty[0]}: "
+        f"{episode.fault} Train it again, or look at its export."
+    )
 
 
 PUBLISHED = (

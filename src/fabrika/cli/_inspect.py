@@ -35,11 +35,25 @@ if TYPE_CHECKING:
     help="Where to look for a digest.",
 )
 @out_option("Where the files go.", default=Path(), show_default="here")
+@click.option(
+    "--pixels",
+    type=click.IntRange(min=32),
+    default=480,
+    show_default=True,
+    help="Height of the video.",
+)
 @click.option("--video/--no-video", default=True, help="Make the video.")
 @click.option("--plots/--no-plots", default=True, help="Make the plots.")
 @json_option
 def show(
-    episode: str, role: str, folder: Path, out: Path, video: bool, plots: bool, as_json: bool
+    episode: str,
+    role: str,
+    folder: Path,
+    out: Path,
+    pixels: int,
+    video: bool,
+    plots: bool,
+    as_json: bool,
 ) -> None:
     """Make a video and plots of an episode: RUN:INDEX, or the start of its digest.
 
@@ -50,7 +64,7 @@ def show(
     from fabrika.cli._show import show_episode
 
     store, row = find_episode(episode, role, folder)
-    made = show_episode(store, row, out, video=video, plots=plots)
+    made = show_episode(store, row, out, pixels=pixels if video else 0, plots=plots)
     if as_json:
         emit(made)
         return

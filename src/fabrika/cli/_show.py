@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def show_episode(
-    store: Path, row: Result, folder: Path, *, video: bool, plots: bool
+    store: Path, row: Result, folder: Path, *, pixels: int, plots: bool
 ) -> dict[str, Any]:
-    """Make the files; plain data that says what was made."""
+    """Make the files; plain data that says what was made. ``pixels``: 0 makes no video."""
     from fabrika._registry import task as find_task
     from fabrika._store import Store
     from fabrika.cli._console import Meter
@@ -41,13 +41,13 @@ def show_episode(
     }
     if plots:
         made["plots"] = str(plot_episode(episode, folder / f"{stem}.png"))
-    if video:
+    if pixels:
         target = folder / f"{stem}.mp4"
         with (
             closing(find_task(row.task).build()) as world,
             Meter("film", len(episode.states)) as meter,
         ):
-            frames = _counted(film(world, episode, height=480), meter)
+            frames = _counted(film(world, episode, height=pixels // 2 * 2), meter)
             encode_h264(frames, 1 / episode.dt, target)
         made["video"] = str(target)
     return made
