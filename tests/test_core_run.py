@@ -323,11 +323,11 @@ def test_from_scenarios_to_a_decision(faults: None, tmp_path: Path) -> None:
     policy = tmp_path / "policy.follow"
     policy.write_text("0.2")
     evidence = {
-        name: run_scenarios(TOY, actor, "validate", range(40), workers=2)
+        name: run_scenarios(TOY, actor, "validate", range(80), workers=2)
         for name, actor in {"policy": str(policy), "expert": "expert", "zero": "zero"}.items()
     }
     good = Gate().decide(evidence["policy"], evidence["expert"])
-    assert good.passed and good.successes + (good.unsolved or 0) + (good.preventable or 0) == 40
+    assert good.passed and good.successes + (good.unsolved or 0) + (good.preventable or 0) == 80
     bad = Gate().decide(evidence["zero"], evidence["expert"])
     assert not bad.passed and bad.lower_bound == 0.0
     assert bad.preventable == sum(result.accepted for result in evidence["expert"])
