@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from itertools import pairwise
 from typing import Any
 
 import mujoco
@@ -102,7 +103,7 @@ def test_a_dropout_repeats_the_last_reading_and_never_invents_one() -> None:
     for _ in range(40):
         world.step(HOME)
         readings.append(tuple(world.observe(["tracker/mug"])["tracker/mug"]))
-    repeats = sum(a == b for a, b in zip(readings, readings[1:], strict=False))
+    repeats = sum(a == b for a, b in pairwise(readings))
     assert 8 <= repeats <= 32
 
 
