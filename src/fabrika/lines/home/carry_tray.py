@@ -36,6 +36,19 @@ from fabrika.sim._kitchen import COUNTER_TOP, SHELF_DEPTH, TABLE_SIZE, WALL
 from fabrika.sim._pose import quaternion_rotation
 
 HORIZON = 20.0  # [s]
+BODY = (
+    "hand/left",
+    "hand/right",
+    "joint/base",
+    "joint/left_arm",
+    "joint/left_hand",
+    "joint/lift",
+    "joint/right_arm",
+    "joint/right_hand",
+    "touch/left",
+    "touch/right",
+)
+"""What the robot feels of itself, for policies."""
 
 
 def sample(rng: np.random.Generator) -> dict[str, Any]:
@@ -153,6 +166,8 @@ TASK = Task(
         "put the tray down on the table without spilling the can",
     ),
     horizon=HORIZON,
+    policy_reads=(*BODY, "tracker/can", "tracker/table", "tracker/tray"),
+    camera_reads=(*BODY, "camera/head"),
     sample=sample,
     build=build,
     expert=expert,

@@ -35,6 +35,15 @@ from fabrika.sim import CLOID_CLASS, SimWorld
 from fabrika.sim._kitchen import COUNTER_TOP, SHELF_DEPTH, WALL
 
 HORIZON = 18.0  # [s]
+BODY = (
+    "hand/right",
+    "joint/base",
+    "joint/lift",
+    "joint/right_arm",
+    "joint/right_hand",
+    "touch/right",
+)
+"""What the robot feels of itself, for policies: only the right arm has work to do."""
 
 
 def sample(rng: np.random.Generator) -> dict[str, Any]:
@@ -123,6 +132,8 @@ TASK = Task(
         "could you put the cup on the wall shelf",
     ),
     horizon=HORIZON,
+    policy_reads=(*BODY, "tracker/mug", "tracker/shelf"),
+    camera_reads=(*BODY, "camera/head", "camera/right_wrist"),
     sample=sample,
     build=build,
     expert=expert,
