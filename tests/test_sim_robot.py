@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
@@ -116,3 +118,9 @@ def test_inverse_kinematics_reaches_what_forward_kinematics_gives(share: np.ndar
 def test_a_malformed_mjcf_is_named() -> None:
     with pytest.raises(ContractError, match="my-robot"):
         compile_mjcf("<mujoco><worldbody><geom type='nonsense'/></worldbody></mujoco>", "my-robot")
+
+
+def test_the_page_of_the_robot_lists_every_assumption() -> None:
+    page = (Path(__file__).parent.parent / "docs/robots/cloid-class.md").read_text()
+    listed = page.split("<!-- assumptions -->\n")[1].split("<!-- /assumptions -->")[0]
+    assert listed == "".join(f"- {line}\n" for line in CLOID_CLASS.assumptions)
