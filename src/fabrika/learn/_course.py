@@ -35,6 +35,8 @@ class Recipe:
     """Weight decay of AdamW."""
     average: float = 0.999
     """Decay of the moving average of the weights, which is what is exported."""
+    relative: bool = True
+    """Predict commands as differences from the measured joints, where there are such."""
     noise: float = 0.01
     """Noise on readings, in spreads. The goal stays, so that drift is corrected, not copied."""
     shift: int = 4
@@ -129,6 +131,9 @@ class Batches:
 class Course:
     """The network, the moving average, the optimiser, and the place reached."""
 
+    network: type[Policy] = Policy
+    """What is trained; benchmarks train others in its place."""
+
     def __init__(
         self, frames: Frames, sensors: Sensors, recipe: Recipe, device: str, threads: int
     ) -> None:
@@ -136,13 +141,13 @@ class Course:
         self.card = recipe.card(frames, sensors, threads, device)
         self.batches = Batches(frames, self.card, device)
         torch.manual_seed(recipe.seed)
-        self.policy = Policy(self.card, recipe.width, recipe.depth)
+        self.policy = self.network(self.card, recipe.width, recipe.depth)
         rows = self.batches.train[:: max(1, len(self.batches.train) // 20_000)]
         self.policy.to(device)
         seen, _, _, done = self.batches.batch(rows)
-        self.policy.normalise(seen[:, 0], done)
+        self.policy.normalise(seen[:, 0], done, relative=recipe.relative)
         self.size = spread(seen[:, 0])
-        self.average = Policy(self.card, recipe.width, recipe.depth).to(device)
+        self.average = self.network(self.card, recipe.width, recipe.depth).to(device)
         self.average.load_state_dict(self.policy.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.policy.parameters(),

@@ -172,13 +172,13 @@ class Policy(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, card.chunk * acts)
 
-    def normalise(self, seen: Tensor, done: Tensor) -> None:
+    def normalise(self, seen: Tensor, done: Tensor, *, relative: bool = True) -> None:
         """Set the normalisers from training data: readings (N, D), chunks (N, chunk, A)."""
         found = self.senses(seen)
         self.mean.copy_(found.mean(0))
         self.gain.copy_(_inverse(spread(found)))
         moves = (done.amax((0, 1)) - done.amin((0, 1))) > 1e-6
-        self.relative.mul_(moves)
+        self.relative.mul_(moves & relative)
         change = done - self._base(seen)
         size = spread(change)
         # The first ticks hardly differ from the joint: unscaled, their noise would be learned.
