@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no error, and 50 examples of each law keep the suite short.
+settings.register_profile("fabrika", deadline=None, max_examples=50)
+settings.load_profile("fabrika")
 
 PLUGINS = Path(__file__).parent / "plugins"
 
