@@ -43,6 +43,7 @@ class Checks:
         self.failed = 0
 
     def __call__(self, what: str, holds: bool) -> None:
+        """One check."""
         self.failed += not holds
         print(f"  {'ok  ' if holds else 'FAIL'} {what}")
 

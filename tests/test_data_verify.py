@@ -312,6 +312,13 @@ def test_every_code_has_a_planted_fault() -> None:
     assert {code for code, _ in FAULTS} == set(CODES)
 
 
+def test_the_guide_lists_every_code() -> None:
+    guide = Path(__file__).parents[1] / "docs/guides/lerobot.md"
+    rows = [line.split(" | ") for line in guide.read_text().splitlines() if " | " in line]
+    told = {code[3:-1]: words.removesuffix(" |") for code, words, *_ in rows if "`" in code}
+    assert {code: told.get(code) for code in CODES} == dict(CODES)
+
+
 def test_a_sound_dataset_has_no_finding(sound: Path) -> None:
     report = verify_lerobot(sound)
     assert (report.findings, report.ok, report.episodes, report.frames) == ((), True, 4, 320)

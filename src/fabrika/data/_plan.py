@@ -12,10 +12,10 @@ from fabrika._errors import UnknownNameError, UsageError
 from fabrika._registry import task as find_task
 from fabrika._result import Result
 from fabrika._store import Store
+from fabrika._world import Pictured
 from fabrika.data._columns import Columns
 from fabrika.data._film import CODECS, encoder_info
 from fabrika.data._layout import BOOKKEEPING, PICTURES, Feature
-from fabrika.data._render import Studio
 
 _SMALLEST, _LARGEST = 16, 4096
 """Limits of a picture's sides [pixels]."""
@@ -91,9 +91,10 @@ def make_plan(
     rows.sort(key=lambda row: (row.split, row.draw, row.index))
     with closing(find_task(rows[0].task).build()) as world:
         columns = Columns.of(world)
-    if cameras:
-        with closing(Studio(store.path)) as studio:
-            studio.check(cameras)
+        known = world.cameras if isinstance(world, Pictured) else ()
+    for camera in cameras:
+        if camera not in known:
+            raise UnknownNameError(f"camera of {rows[0].task}", camera, known)
     findings = [f for row in rows if row.verdict for f in row.verdict.findings]
     return Plan(
         store=store,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
@@ -86,12 +86,6 @@ class Studio:
                 raise UsageError(f"{name} has no cameras: export it without.")
             self._pictured: Pictured = self._world
             self._undo = undo.pop_all()
-
-    def check(self, cameras: Sequence[str]) -> None:
-        """Raise `UnknownNameError` unless there are such cameras."""
-        for camera in cameras:
-            if camera not in self._pictured.cameras:
-                raise UnknownNameError("camera", camera, self._pictured.cameras)
 
     def shoot(self, job: Job) -> Shot:
         """Render and encode the pictures of every observation that an action follows."""

@@ -212,9 +212,9 @@ def _block_means(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _print(frame: Any, means: NDArray[np.float32]) -> NDArray[np.float32]:
     """A few numbers that say what a picture looks like: brightness by region, and hue."""
-    rows, columns = (np.linspace(0, side - 1, 8).round().astype(int) for side in means.shape[:2])
+    step = [max(1, side // 8) for side in means.shape]
     hue = [np.frombuffer(plane, np.uint8).mean() for plane in frame.planes[1:]]
-    return np.concatenate([means[np.ix_(rows, columns)].ravel(), hue]).astype(np.float32)
+    return np.append(means[:: step[0], :: step[1]], hue).astype(np.float32)
 
 
 def _near(told: object, found: float) -> bool:
