@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, cast, runtime_checkable
 
 from fabrika._episode import Episode
+from fabrika.cli._options import cores
 
 
 @runtime_checkable
@@ -89,6 +91,7 @@ def measure(task_name: str, count: int, pixels: int) -> dict[str, Any]:
             "task": task_name,
             "episodes": count,
             "sim_seconds": sim,
+            "load_average": os.getloadavg()[0],
             "state_only": _speed(sim, wall),
             "parts": _parts(clock, wall),
         }
@@ -227,6 +230,11 @@ def words(found: Mapping[str, Any]) -> list[str]:
         ]
     else:
         lines.append("this world offers no bare engine to compare with")
+    if found["load_average"] > cores():
+        lines.append(
+            f"the machine was busy (load {found['load_average']:.1f} on {cores()} cores): the "
+            "speeds are too low, the ratios less so; run it again when nothing else runs"
+        )
     lines.append("where the time goes, state-only:")
     lines += [f"  {share:6.1%}  {name}" for name, share in found["parts"].items()]
     return lines

@@ -159,9 +159,9 @@ def roll(
     from fabrika.cli._disk import kept, require_space
 
     find_task(task)  # an unknown name is told before anything is made
-    if store is not None:
-        require_space(store, len(indices))
     before = len(kept(store, indices))
+    if store is not None and before < len(indices):
+        require_space(store, len(indices) - before)
     with Meter(title or f"{actor} in {split}", len(indices), skip=before) as meter:
         tally = Tally(meter)
         return run_scenarios(

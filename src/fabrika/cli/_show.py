@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,8 @@ def show_episode(
     with Store.open(store) as opened:
         episode = opened.episode(row)
     folder.mkdir(parents=True, exist_ok=True)
-    actor = row.actor.replace(":", "-")
-    stem = f"{row.task.replace('/', '-')}-{row.split}-{row.index}-{actor}"
+    # Names of tasks and actors hold slashes and colons.
+    stem = re.sub(r"[^\w.-]+", "-", f"{row.task}-{row.split}-{row.index}-{row.actor}")
     made: dict[str, Any] = {
         "digest": row.digest,
         "task": row.task,
