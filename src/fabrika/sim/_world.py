@@ -69,7 +69,11 @@ class SimWorld:
     ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
     truth is recorded. Params that every scenario has: ``start`` (x, y, yaw of the robot),
     ``grip`` (friction of the hands), ``gain`` (of all servos), ``delay`` (of commands, in
-    10 ms), ``noise`` (see docs/guides/your-first-task.md), ``pushes``, ``view`` (camera jitter).
+    10 ms), ``noise`` (see `robot_variation` of the home line), ``pushes``, ``view`` (camera
+    jitter), ``things`` (their kinds and sizes).
+
+    What is sensed lags the state by one physics step, as MuJoCo computes positions and forces
+    at the start of a step; right after `restore` it does not.
     """
 
     dt = TICK
@@ -288,7 +292,10 @@ class SimWorld:
             self._push(self._tick * TICK + block * TICK / blocks)
             if controls is not None:
                 controls.append(d.ctrl.copy())
-            mujoco.mj_step(m, d, nstep=BLOCK)
+            try:
+                mujoco.mj_step(m, d, nstep=BLOCK)
+            except mujoco.FatalError as error:
+                raise BrokenWorldError(f"scenario {self._scenario.id}: MuJoCo: {error}.") from error
             self._motors.load(self._rates)
         if d.warning.number.any() or not np.isfinite(d.qpos).all():
             kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]

@@ -46,14 +46,14 @@ def tell(first: Signals, rng: np.random.Generator) -> Story:
         yield from _grasp(limbs, hurried=attempt == 0)
         if _lifted(limbs):
             break
-        yield from _let_go(limbs, 0.12)
+        yield from _let_go(limbs, 0.11)
     else:
         return "not-grasped"
     yield from _carry(limbs)
     if not _in_hand(limbs):
         return "slipped"
     yield from _put_down(limbs)
-    yield from _let_go(limbs, 0.10)
+    yield from _let_go(limbs, 0.11)
     yield from _back_off(limbs)
     return ""
 
@@ -71,7 +71,7 @@ def _hand_yaw(limbs: Limbs) -> float:
     handle = body_in_base(limbs.seen, "mug")[1][:, 0]
     aside = np.arctan2(handle[1], handle[0]) - np.pi / 2
     aside = (aside + np.pi) % (2 * np.pi) - np.pi
-    return float(np.clip(0.35 * aside, -0.35, 0.35))
+    return float(np.clip(0.5 * aside, -0.35, 0.35))
 
 
 def _grasp_pose(limbs: Limbs, gap: float, yaw: float) -> tuple[Array, Array]:

@@ -57,7 +57,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
         "friction": between(rng, 0.4, 0.9),
         "rgba": colour(rng),
         "pos": [between(rng, 0.39, 0.50), between(rng, -0.32, -0.12), COUNTER_TOP + 0.001],
-        "yaw": between(rng, 0.37, 2.77),
+        "yaw": between(rng, 0.37, 2.09),
     }
     shelf = {
         "pos": [WALL - SHELF_DEPTH / 2, between(rng, -0.26, -0.06), between(rng, 1.08, 1.18)],
@@ -105,9 +105,9 @@ TASK = Task(
     Description: The robot stands before a kitchen counter with a mug and clutter on it. With its
     right hand it takes the mug from the side, by friction alone, and stands it on the wall shelf.
 
-    Randomisation: the mug's place (11 x 20 cm), yaw (handle within 69 degrees of pointing
-    left), size, mass, friction and colour; the shelf's place, height (1.08 to 1.18 m) and width;
-    two things of six kinds as clutter; the robot's start (3 cm, 4 cm, 3 degrees); grip friction
+    Randomisation: the mug's place (11 x 20 cm), yaw (handle from 69 degrees right to
+    30 degrees left of pointing left), size, mass, friction and colour; the shelf's place, height (1.08 to
+    1.18 m) and width; two things of six kinds as clutter; the robot's start (3 cm, 4 cm, 3 degrees); grip friction
     0.6 to 1.2; servo gains and delay; noise, bias, latency and dropouts of sensors; lights,
     colours, textures, camera jitter; in half of the scenarios a push on the mug.
 
