@@ -1,6 +1,6 @@
 """Draw the pictures of the documentation: the robot, its reach, the two tasks.
 
-    .venv/bin/python scripts/make_pictures.py            # writes docs/pictures/*.png
+.venv/bin/python scripts/make_pictures.py  # writes docs/pictures/*.png
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def robot() -> None:
 def reach() -> None:
     """Where the right palm can be, upright and fingers forward, at four heights."""
     kinematics, home = Kinematics(CLOID_CLASS), CLOID_CLASS.home
-    xs, ys, heights = np.arange(0.10, 0.86, 0.05), np.arange(-0.85, 0.46, 0.05), (0.5, 0.9, 1.2, 1.5)
+    xs, ys = np.arange(0.10, 0.86, 0.05), np.arange(-0.85, 0.46, 0.05)
+    heights = (0.5, 0.9, 1.2, 1.5)
     figure, axes = plt.subplots(1, len(heights), figsize=(13, 4.6), sharey=True)
     for axis, z in zip(axes, heights, strict=True):
         error = np.empty((len(xs), len(ys)))

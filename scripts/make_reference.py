@@ -140,7 +140,10 @@ def describe(public: Public) -> str:
     if isinstance(node, ast.FunctionDef):
         return f"### `{public.name}`\n\n```python\n{wrapped(node)}\n```\n\n{doc}\n"
     if not isinstance(node, ast.ClassDef):
-        return f"### `{public.name}`\n\n```python\n{ast.unparse(node)}\n```\n\n{doc}\n"
+        value = ast.unparse(node)
+        if len(value) > 88:  # a table of data is read better where it stands
+            value = f"{value.split('=')[0].strip()} = ..."
+        return f"### `{public.name}`\n\n```python\n{value}\n```\n\n{doc}\n"
     bases = ", ".join(ast.unparse(base) for base in node.bases)
     text = f"### `{public.name}`\n\n```python\nclass {public.name}({bases})\n```\n\n{doc}\n"
     return text.replace("()\n```", "\n```", 1) + "".join(members(node))

@@ -33,7 +33,7 @@ class Scenario:
     split: Split
     index: int
     params: Mapping[str, Any] = field(default_factory=dict)
-    """What was randomised, as JSON has it: poses [m, rad], sizes [m], masses [kg], friction, light, delays."""
+    """What was randomised, as JSON has it: poses [m, rad], sizes [m], masses [kg], friction."""
     instruction: str = ""
     """What the actor is told, in words."""
     draw: str = ""
