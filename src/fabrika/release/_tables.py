@@ -98,7 +98,12 @@ def _limit(finding: Finding) -> str:
         parts.append(f"≥ {number(finding.at_least)}")
     if finding.at_most is not None:
         parts.append(f"≤ {number(finding.at_most)}")
-    return " and ".join(parts) + f" {finding.unit}" if parts else "none"
+    return _with_unit(" and ".join(parts), finding.unit) if parts else "none"
+
+
+def _with_unit(text: str, unit: str) -> str:
+    """A number with its unit; "1" is the unit of what has none."""
+    return text if unit == "1" else f"{text} {unit}"
 
 
 def margins(facts: Facts) -> Table:
@@ -115,9 +120,9 @@ def margins(facts: Facts) -> Table:
         rows.append(
             (
                 check,
-                f"{number(worst.value)} {worst.unit}",
+                _with_unit(number(worst.value), worst.unit),
                 _limit(worst),
-                f"{number(room)} {worst.unit}{share}",
+                _with_unit(number(room), worst.unit) + share,
                 str(over),
             )
         )
