@@ -12,13 +12,13 @@ from fabrika._episode import Episode
 from fabrika._signals import Array
 
 _SETTLED = 5
-"""Control periods after lift-off from which slip counts: before, the grasp still settles."""
+"""Control periods left out after lift-off, while the grasp settles, and before the landing."""
 
 
 def slip(episode: Episode, free: Sequence[str], hands: Sequence[str]) -> dict[str, float]:
     """How far each held thing moved in the palm's frame while it was held [m], by its name.
 
-    Held: a robot's hand bears most of what presses on it, for at least a second. The palm is
+    Held: for at least a second on end a robot's hand presses on it most, and it is up. The palm is
     the nearest one; its frame is x distal, z along the normal.
     """
     seen = episode.observations
@@ -27,14 +27,23 @@ def slip(episode: Episode, free: Sequence[str], hands: Sequence[str]) -> dict[st
         things, robot = seen["truth/support"][:, index].T
         body = seen[f"truth/{name}"]
         up = body[:, 2] > body[0, 2] + 0.01
-        held = np.flatnonzero((robot > 0.5) & (things < 0.6 * robot) & up)
+        held = _longest((robot > 0.5) & (things < 0.5 * robot) & up)[_SETTLED:-_SETTLED]
         if len(held) * episode.dt < 1.0:
             continue
-        held = held[_SETTLED:]
         offsets = [_in_palm(episode, body[:, :3], hand)[held] for hand in hands]
         nearest = min(offsets, key=lambda path: float(np.linalg.norm(path, axis=1).mean()))
         moved[name] = float(np.linalg.norm(nearest - nearest[0], axis=1).max())
     return moved
+
+
+def _longest(holds: Array) -> Array:
+    """Indices of the longest unbroken run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]])))
+    if not len(edges):
+        return np.arange(0)
+    runs = edges.reshape(-1, 2)
+    first, end = runs[int(np.argmax(runs[:, 1] - runs[:, 0]))]
+    return np.arange(first, end)
 
 
 def _in_palm(episode: Episode, place: Array, hand: str) -> Array:
