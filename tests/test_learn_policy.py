@@ -216,7 +216,14 @@ def test_cards_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
         load_policy(edited(path, out, surprise=1))
     with pytest.raises(IntegrityError, match="its card names"):
         load_policy(edited(path, out, acts={"arm": [6]}))
-    for wrong in ({"execute": 0}, {"execute": 7}, {"blend": -1}, {"lags": []}, {"words": 3}):
+    for wrong in (
+        {"execute": 0},
+        {"fade": 2},
+        {"execute": 7},
+        {"fade": -1},
+        {"lags": []},
+        {"words": 3},
+    ):
         with pytest.raises((UsageError, IntegrityError)):
             load_policy(edited(path, out, **wrong))
     assert load_policy(edited(path, out, execute=6)).card.execute == 6
@@ -242,12 +249,30 @@ def test_a_chunk_is_carried_out_and_then_the_policy_looks_again(tmp_path: Path) 
     np.testing.assert_array_equal(steady[:3], steady[3:])
     np.testing.assert_array_equal(steady[:3], blind)
     assert not np.allclose(steady[3], changed[3])
-    faded = arms(
-        [first] * 3 + [second] * 3, edited(path, tmp_path / "faded.onnx", blend=3, lags=[0])
-    )
+    faded = arms([first] * 3 + [second] * 3, edited(path, tmp_path / "faded.onnx", fade=0.8))
     old = arms([first] * 6, edited(path, tmp_path / "long.onnx", execute=6))[3:]
-    share = np.array([[0.25], [0.5], [0.75]])
+    share = 1 / (1 + 0.8**3)
     np.testing.assert_allclose(faded[3:], share * changed[3:] + (1 - share) * old, atol=1e-6)
+
+
+def test_commands_stay_within_the_limits_of_the_data(tmp_path: Path) -> None:
+    path, out = write(random_policy(CARD), tmp_path / "policy.onnx"), tmp_path / "limited.onnx"
+    limits = {"arm": {"low": [-0.2] * 7, "high": [0.1] * 7, "step": [0.01] * 7}}
+    actor = load_policy(edited(path, out, limits=limits))
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        actor.reset("", 0)
+        seen = [observation(CARD, rng) for _ in range(40)]
+        start = np.clip(seen[0]["joint/arm"], -0.2, 0.1)
+        commands = np.array([actor.act(s)["arm"] for s in seen])
+        assert np.abs(commands[0] - start).max() <= 0.01 + 1e-12
+        assert np.abs(np.diff(commands, axis=0)).max() <= 0.01 + 1e-12
+        assert commands.min() >= -0.2
+        assert commands.max() <= 0.1
+        assert np.ptp(commands, axis=0).max() > 0.01
+    for wrong in ({"arm": {"low": [0.0] * 7}}, {"leg": limits["arm"]}):
+        with pytest.raises(UsageError, match="cannot be run"):
+            load_policy(edited(path, out, limits=wrong))
 
 
 def test_an_actor_needs_neither_torch_nor_onnx(tmp_path: Path) -> None:

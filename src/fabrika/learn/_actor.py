@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,11 @@ def load_policy(path: Path) -> OnnxPolicy:
 
 
 class OnnxPolicy:
-    """Looks, predicts a chunk of commands, carries out the first few, and looks again."""
+    """Looks, predicts a chunk of commands, carries out the first few, and looks again.
+
+    What it commands stays within what the data held, in place and in speed: where it errs, it
+    errs at the pace of the expert.
+    """
 
     remark = ""
 
@@ -59,28 +64,58 @@ class OnnxPolicy:
         self.name = f"policy:{digest[:12]}"
         self.reads = frozenset((*card.reads, *card.pictures))
         self._session = session
-        self._outputs = [f"act/{name}" for name in sorted(card.acts)]
+        self._acts = sorted(card.acts)
         self._words: NDArray[np.float32] = np.zeros(card.words, np.float32)
         self._past: deque[dict[str, Array]] = deque(maxlen=max(card.lags) + 1)
-        self._chunk: dict[str, Array] = {}
-        self._at = 0
+        self._chunks: deque[tuple[int, dict[str, Array]]] = deque()
+        self._last: dict[str, Array] = {}
+        self._tick = 0
+        self._limits = {
+            name: {key: np.array(value).reshape(card.acts[name]) for key, value in limits.items()}
+            for name, limits in card.limits.items()
+        }
 
     def reset(self, instruction: str, seed: int) -> None:
         """Start an episode. The policy is deterministic: the seed is not used."""
         if self.card.words:
             self._words = embed(instruction)
         self._past.clear()
-        self._chunk, self._at = {}, 0
+        self._chunks.clear()
+        self._last, self._tick = {}, 0
 
     def act(self, observation: Signals) -> Signals:
-        """The next command of the chunk; a new chunk when it is time."""
+        """The next command, from the chunks that cover this tick; a new chunk when it is time."""
         self._past.appendleft(
             {name: np.array(observation[name], np.float32) for name in self.card.reads}
         )
-        if not self._chunk or self._at >= self.card.execute:
-            self._chunk, self._at = self._blend(self._predict(observation)), 0
-        at, self._at = self._at, self._at + 1
-        return {name: commands[at] for name, commands in self._chunk.items()}
+        if self._tick % self.card.execute == 0:
+            if not self.card.fade:
+                self._chunks.clear()
+            self._chunks.append((self._tick, self._predict(observation)))
+        while self._tick - self._chunks[0][0] >= self.card.chunk:
+            self._chunks.popleft()
+        newest = self._chunks[-1][0]
+        weights = [self.card.fade ** (newest - begun) for begun, _ in self._chunks]
+        command: dict[str, Array] = {}
+        for name in self._acts:
+            terms = [chunk[name][self._tick - begun] for begun, chunk in self._chunks]
+            mean = sum(w * term for w, term in zip(weights, terms, strict=True)) / sum(weights)
+            command[name] = self._limited(name, np.asarray(mean), observation)
+        self._last = command
+        self._tick += 1
+        return command
+
+    def _limited(self, name: str, command: Array, observation: Signals) -> Array:
+        """The command, drawn into the limits; the first one starts from the measured joint."""
+        if name not in self._limits:
+            return command
+        limits = self._limits[name]
+        here = self._last.get(name)
+        if here is None and f"joint/{name}" in self.card.reads:
+            here = np.asarray(observation[f"joint/{name}"], np.float64)
+        if here is not None and here.shape == command.shape:
+            command = np.clip(command, here - limits["step"], here + limits["step"])
+        return np.clip(command, limits["low"], limits["high"])
 
     def _predict(self, observation: Signals) -> dict[str, Array]:
         last = len(self._past) - 1
@@ -91,24 +126,9 @@ class OnnxPolicy:
         feed |= {name: np.ascontiguousarray(observation[name]) for name in self.card.pictures}
         if self.card.words:
             feed[INSTRUCTION] = self._words
-        found = self._session.run(self._outputs, feed)
+        found = self._session.run([f"act/{name}" for name in self._acts], feed)
         # float64, as worlds declare their commands.
-        return {
-            name: np.asarray(chunk, np.float64)
-            for name, chunk in zip(sorted(self.card.acts), found, strict=True)
-        }
-
-    def _blend(self, new: dict[str, Array]) -> dict[str, Array]:
-        """Fade the new chunk in over what is left of the old one, so that commands do not jump."""
-        left = min(self.card.blend, self.card.chunk - self._at)
-        if not self._chunk or left < 1:
-            return new
-        share = np.arange(1, left + 1) / (left + 1)
-        for name, chunk in new.items():
-            old = self._chunk[name][self._at : self._at + left]
-            part = share.reshape(-1, *[1] * (chunk.ndim - 1))
-            chunk[:left] = part * chunk[:left] + (1 - part) * old
-        return new
+        return {n: np.asarray(c, np.float64) for n, c in zip(self._acts, found, strict=True)}
 
 
 def _check_fits(session: InferenceSession, card: Card, path: Path) -> None:
@@ -121,8 +141,13 @@ def _check_fits(session: InferenceSession, card: Card, path: Path) -> None:
     outputs = {f"act/{name}": [card.chunk, *shape] for name, shape in card.acts.items()}
     found_in = {value.name: list(value.shape) for value in session.get_inputs()}
     found_out = {value.name: list(value.shape) for value in session.get_outputs()}
-    sane = 1 <= card.execute <= card.chunk and card.blend >= 0 and card.words in (0, WORDS)
-    if not sane or not card.lags or min(card.lags) < 0:
+    sane = 1 <= card.execute <= card.chunk and 0 <= card.fade <= 1 and card.words in (0, WORDS)
+    sane = sane and bool(card.lags) and min(card.lags) >= 0
+    for name, limits in card.limits.items():
+        size = prod(card.acts.get(name, (0,)))
+        sane = sane and limits.keys() == {"low", "high", "step"}
+        sane = sane and all(len(value) == size for value in limits.values())
+    if not sane:
         raise UsageError(f"{path}: its card asks for what cannot be run. Export it again.")
     if inputs != found_in or outputs != found_out:
         raise IntegrityError(

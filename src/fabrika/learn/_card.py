@@ -10,6 +10,8 @@ from typing import Any, Literal, cast
 
 from fabrika._errors import UsageError, VersionError
 
+Limits = Mapping[str, list[float]]
+"""Per entry of a command, flattened: "low", "high", and "step", its largest change in a tick."""
 Sensors = Literal["tracker", "cameras"]
 Shape = tuple[int, ...]
 
@@ -37,8 +39,11 @@ class Card:
     """Commands that are predicted at a time [ticks]."""
     execute: int = 8
     """Commands that are carried out before the policy looks again [ticks]."""
-    blend: int = 0
-    """Ticks over which a new chunk is faded in over the rest of the last one."""
+    fade: float = 0.0
+    """Weight of a prediction beside one that was made a tick later: 0, only the newest counts;
+    near 1, all chunks that cover a tick are averaged."""
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    """For each command, what it was in the data: it is never commanded beyond."""
     lags: tuple[int, ...] = (0,)
     """How old the readings are that the policy sees [ticks], newest first."""
     words: int = 0

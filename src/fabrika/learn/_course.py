@@ -47,7 +47,7 @@ class Recipe:
     depth: int = 3
     chunk: int = 16
     execute: int = 8
-    blend: int = 0
+    fade: float = 0.0
     lags: tuple[int, ...] = (0,)
 
     def card(self, frames: Frames, sensors: Sensors, threads: int, device: str) -> Card:
@@ -61,7 +61,8 @@ class Recipe:
             dt=frames.dt,
             chunk=self.chunk,
             execute=self.execute,
-            blend=self.blend,
+            fade=self.fade,
+            limits=frames.limits(),
             lags=self.lags,
             # One task, one thing to do: what the trackers and joints show is enough.
             words=WORDS if frames.pictures else 0,

@@ -18,7 +18,7 @@ from fabrika._registry import task as find_task
 from fabrika._signals import Array
 from fabrika._store import Store
 from fabrika._world import Pictured
-from fabrika.learn._card import Shape
+from fabrika.learn._card import Limits, Shape, columns
 from fabrika.learn._words import embed
 
 LEAST_EPISODES = 4
@@ -59,6 +59,16 @@ class Frames:
     def episode(self) -> NDArray[np.int64]:
         """(N,) which episode each row is of."""
         return np.repeat(np.arange(len(self.ids)), np.diff(self.starts))
+
+    def limits(self) -> dict[str, Limits]:
+        """The range of every command, and its largest change in a tick, over all episodes."""
+        change = np.abs(np.diff(self.done, axis=0))
+        change[self.starts[1:-1] - 1] = 0.0  # from one episode to the next is no change
+        values = {"low": self.done.min(0), "high": self.done.max(0), "step": change.max(0)}
+        return {
+            name: {key: [float(v) for v in value[part]] for key, value in values.items()}
+            for name, part in columns(self.acts).items()
+        }
 
     def held_out(self) -> NDArray[np.bool_]:
         """(E,) whole episodes kept from training, chosen by the hash of the scenario's id."""
