@@ -58,7 +58,7 @@ def clutter(rng: Rng, slots: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 def table(rng: Rng) -> dict[str, Any]:
     """Where the table stands, and how high."""
-    return {"pos": [between(rng, 0.54, 0.58), between(rng, -1.08, -1.00), between(rng, 0.68, 0.76)]}
+    return {"pos": [between(rng, 0.54, 0.58), between(rng, -1.18, -1.10), between(rng, 0.68, 0.76)]}
 
 
 def robot_variation(rng: Rng) -> dict[str, Any]:

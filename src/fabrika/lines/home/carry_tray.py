@@ -57,7 +57,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
     mass = between(rng, 0.20, 0.40)
     tray = {
         "kind": "tray",
-        "width": between(rng, 0.40, 0.44),
+        "width": between(rng, 0.46, 0.50),
         "depth": between(rng, 0.28, 0.32),
         "bar": between(rng, 0.006, 0.008),
         "mass": between(rng, 1.0, 1.5),
@@ -73,7 +73,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
         "mass": mass,
         "friction": between(rng, 0.5, 0.9),
         "rgba": colour(rng),
-        "pos": [x + between(rng, -0.05, 0.05), y + between(rng, -0.06, 0.06), COUNTER_TOP + 0.0125],
+        "pos": [x + between(rng, -0.05, 0.05), y + between(rng, -0.04, 0.04), COUNTER_TOP + 0.0125],
         "yaw": between(rng, -3.14, 3.14),
     }
     shelf = {
@@ -140,7 +140,7 @@ TASK = Task(
     hands the robot takes the bars, lifts, drives sideways and puts the tray down on the table.
 
     Randomisation: the tray's place (5 x 14 cm), yaw (7 degrees), size, bar, mass and friction;
-    the can's place on it (10 x 12 cm), size, mass and friction; the table's place and height
+    the can's place on it (10 x 8 cm), size, mass and friction; the table's place and height
     (0.68 to 0.76 m); one thing of six kinds as clutter; the robot's start; grip friction 0.6 to
     1.2; servo gains and delay; noise, bias, latency and dropouts of sensors; lights, colours,
     textures, camera jitter; in half of the scenarios a push on the can.
