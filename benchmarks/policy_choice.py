@@ -66,7 +66,7 @@ def main() -> None:
     torch.set_num_threads(1)
     name = next(accepted(options.store)).scenario.task
     task = fabrika.task(name)
-    frames = gather(accepted(options.store), task.policy_reads)
+    frames = gather(accepted(options.store), task.policy_reads, recall=True)
     print(f"{name}, {len(frames.ids)} episodes, {options.seconds:.0f} CPU seconds each")
     print(f"{'network':28} {'steps':>6} {'ms':>6} {'error':>8} {'passed':>7}")
     for label, (network, width, depth) in NETWORKS.items():

@@ -14,7 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import SessionOptions
 
 from fabrika._errors import IntegrityError, UsageError
 from fabrika._signals import Array, Signals
-from fabrika.learn._card import CARD_KEY, Card
+from fabrika.learn._card import CARD_KEY, Card, recalled
 from fabrika.learn._words import WORDS, embed
 
 INSTRUCTION = "instruction"
@@ -62,7 +62,7 @@ class OnnxPolicy:
     def __init__(self, session: InferenceSession, card: Card, digest: str) -> None:
         self.card = card
         self.name = f"policy:{digest[:12]}"
-        self.reads = frozenset((*card.reads, *card.pictures))
+        self.reads = frozenset((*(n for n in card.reads if not recalled(n)), *card.pictures))
         self._session = session
         self._acts = sorted(card.acts)
         self._words: NDArray[np.float32] = np.zeros(card.words, np.float32)
@@ -85,9 +85,7 @@ class OnnxPolicy:
 
     def act(self, observation: Signals) -> Signals:
         """The next command, from the chunks that cover this tick; a new chunk when it is time."""
-        self._past.appendleft(
-            {name: np.array(observation[name], np.float32) for name in self.card.reads}
-        )
+        self._past.appendleft({name: self._read(name, observation) for name in self.card.reads})
         if self._tick % self.card.execute == 0:
             if not self.card.fade:
                 self._chunks.clear()
@@ -117,6 +115,12 @@ class OnnxPolicy:
             command = np.clip(command, here - limits["step"], here + limits["step"])
         return np.clip(command, limits["low"], limits["high"])
 
+    def _read(self, name: str, observation: Signals) -> Array:
+        """A sensor's reading, or the last command; before the first, the measured joint."""
+        act = recalled(name)
+        seen = observation[f"joint/{act}" if act else name]
+        return np.array(self._last.get(act, seen), np.float32)
+
     def _predict(self, observation: Signals) -> dict[str, Array]:
         last = len(self._past) - 1
         windows = [self._past[min(lag, last)] for lag in self.card.lags]
@@ -143,6 +147,8 @@ def _check_fits(session: InferenceSession, card: Card, path: Path) -> None:
     found_out = {value.name: list(value.shape) for value in session.get_outputs()}
     sane = 1 <= card.execute <= card.chunk and 0 <= card.fade <= 1 and card.words in (0, WORDS)
     sane = sane and bool(card.lags) and min(card.lags) >= 0
+    for act in filter(None, map(recalled, card.reads)):
+        sane = sane and f"joint/{act}" in card.reads
     for name, limits in card.limits.items():
         size = prod(card.acts.get(name, (0,)))
         sane = sane and limits.keys() == {"low", "high", "step"}

@@ -28,7 +28,8 @@ class Card:
     task: str
     sensors: Sensors
     reads: Mapping[str, Shape]
-    """Recorded sensors and the shape of one sample; inputs of the graph, (lags, *shape)."""
+    """Recorded sensors and the shape of one sample; inputs of the graph, (lags, *shape).
+    "last/arm" is no sensor: it is the policy's own last command of "arm"."""
     pictures: Mapping[str, Shape]
     """Cameras and (H, W, 3) uint8; inputs of the graph, newest only."""
     acts: Mapping[str, Shape]
@@ -77,6 +78,11 @@ class Card:
         for group in ("reads", "pictures", "acts"):
             data[group] = {name: tuple(shape) for name, shape in data[group].items()}
         return cls(**{**data, "lags": tuple(data["lags"])})
+
+
+def recalled(name: str) -> str:
+    """The command that "last/<command>" recalls; "" for a sensor."""
+    return name.removeprefix("last/") if name.startswith("last/") else ""
 
 
 def columns(shapes: Mapping[str, Shape]) -> dict[str, slice]:

@@ -35,6 +35,8 @@ class Recipe:
     """Weight decay of AdamW."""
     average: float = 0.999
     """Decay of the moving average of the weights, which is what is exported."""
+    recall: bool = True
+    """Read the last command too; what is predicted is then relative to it."""
     relative: bool = True
     """Predict commands as differences from the measured joints, where there are such."""
     noise: float = 0.01

@@ -18,7 +18,7 @@ from fabrika._registry import task as find_task
 from fabrika._signals import Array
 from fabrika._store import Store
 from fabrika._world import Pictured
-from fabrika.learn._card import Limits, Shape, columns
+from fabrika.learn._card import Limits, Shape, columns, recalled
 from fabrika.learn._words import embed
 
 LEAST_EPISODES = 4
@@ -93,10 +93,13 @@ def accepted(path: Path) -> Iterator[Episode]:
             yield store.episode(row)
 
 
-def gather(episodes: Iterable[Episode], reads: Collection[str] = ()) -> Frames:
+def gather(
+    episodes: Iterable[Episode], reads: Collection[str] = (), *, recall: bool = False
+) -> Frames:
     """The frames of accepted episodes of one task, without pictures: see `with_pictures`.
 
-    ``reads`` names the sensors; empty: all that were recorded, without truth. Raises
+    ``reads`` names the sensors; empty: all that were recorded, without truth. ``recall`` adds
+    the last command of every "arm" that has a sensor "joint/arm" as "last/arm". Raises
     `ContractError` for truth, `UsageError` for mixed tasks or too few episodes.
     """
     kept = list(episodes)
@@ -112,6 +115,10 @@ def gather(episodes: Iterable[Episode], reads: Collection[str] = ()) -> Frames:
                 f"{episode.scenario.task!r}. Train on one store at a time."
             )
     names = _readable(first, reads)
+    if recall:
+        kept = [_recalling(episode, names) for episode in kept]
+        first = kept[0]
+        names = sorted({*names, *(n for n in first.observations if recalled(n))})
     starts = np.cumsum([0, *(e.length for e in kept)]).astype(np.int64)
     frames = Frames(
         task=first.scenario.task,
@@ -227,6 +234,16 @@ def _readable(episode: Episode, reads: Collection[str]) -> list[str]:
         if name not in recorded:
             raise UnknownNameError("recorded sensor", name, sensors)
     return sorted(reads or sensors)
+
+
+def _recalling(episode: Episode, names: Collection[str]) -> Episode:
+    """The episode with each last command as a reading; before the first, the measured joint."""
+    seen = dict(episode.observations)
+    for name, done in episode.actions.items():
+        joint = seen.get(f"joint/{name}")
+        if joint is not None and f"joint/{name}" in names and joint.shape[1:] == done.shape[1:]:
+            seen[f"last/{name}"] = np.concatenate([joint[:1], done])
+    return replace(episode, observations=seen)
 
 
 def _rows(signals: Mapping[str, Array], names: Sequence[str], length: int) -> NDArray[np.float32]:

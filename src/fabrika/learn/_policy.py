@@ -155,10 +155,11 @@ class Policy(nn.Module):
         found = self.senses(torch.zeros(1, size)).shape[-1]
         joint, relative = torch.zeros(acts, dtype=torch.long), torch.zeros(acts)
         for name, part in parts.items():
-            if card.reads.get(f"joint/{name}") == card.acts[name]:
-                source = where[f"joint/{name}"]
-                joint[part] = torch.arange(source.start, source.stop)
-                relative[part] = 1.0
+            for source in (f"last/{name}", f"joint/{name}"):
+                if card.reads.get(source) == card.acts[name]:
+                    joint[part] = torch.arange(where[source].start, where[source].stop)
+                    relative[part] = 1.0
+                    break
         self.register_buffer("joint", joint)
         self.register_buffer("relative", relative)
         self.register_buffer("mean", torch.zeros(found))

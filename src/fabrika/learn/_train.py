@@ -100,7 +100,7 @@ def train(
     recipe = replace(recipe or Recipe(), seed=seed)
     if steps is not None:
         recipe = replace(recipe, steps=steps)
-    frames = _frames(store_path, out, sensors, reads, recipe.every)
+    frames = _frames(store_path, out, sensors, reads, recipe)
     return fit(
         frames,
         out,
@@ -195,7 +195,9 @@ def _run(course: Course, frames: Frames, out: Path, on_progress: OnProgress | No
     )
 
 
-def _frames(store: Path, out: Path, sensors: Sensors, reads: Sequence[str], every: int) -> Frames:
+def _frames(
+    store: Path, out: Path, sensors: Sensors, reads: Sequence[str], recipe: Recipe
+) -> Frames:
     """Decode the store. What is read is the caller's choice, else the task's, else all."""
     task = find_task(next(accepted(store)).scenario.task)
     asked = reads or (task.camera_reads if sensors == "cameras" else task.policy_reads)
@@ -208,10 +210,10 @@ def _frames(store: Path, out: Path, sensors: Sensors, reads: Sequence[str], ever
             f"{task.name!r} names no camera in its camera_reads ({asked or 'it is empty'}): "
             "name them there, or in reads."
         )
-    frames = gather(accepted(store), state)
+    frames = gather(accepted(store), state, recall=recipe.recall)
     if not cameras:
         return frames
-    return with_pictures(frames, accepted(store), cameras, out / "pictures", every=every)
+    return with_pictures(frames, accepted(store), cameras, out / "pictures", every=recipe.every)
 
 
 def _affordable(
