@@ -1,8 +1,8 @@
 """The robot's own controller: limits, interpolation, velocity lead, fingers that hold.
 
 A command is an absolute position target. The controller clips it to the joint's range, slows it
-to the joint's speed, and every 10 ms interpolates it, delayed as the scenario says, with a lead
-that cancels the servo's lag (kv / kp). A finger that stalls holds what it has closed around:
+to the joint's speed and acceleration, and every 10 ms interpolates it, delayed as the scenario
+says, with a lead that cancels the servo's lag (kv / kp). A finger that stalls holds what it has closed around:
 its servo stays where it is 70 % of its force limit beyond the contact, because a saturated
 servo is only neutrally stable and lets the object creep.
 """
@@ -35,6 +35,7 @@ class Motors:
         model: mujoco.MjModel,
         data: mujoco.MjData,
         params: Mapping[str, Any],
+        sway: Array,
     ) -> None:
         self._robot, self._data = robot, data
         groups = robot.groups
@@ -52,6 +53,9 @@ class Motors:
 
         self._low, self._high = column("low"), column("high")
         self._velocity, self._torque = column("velocity"), column("torque")
+        self._acceleration = np.concatenate(
+            [np.full(len(g.names), g.acceleration) for g in groups.values()]
+        )
         self._hand = np.concatenate([np.full(len(g.names), g.hand) for g in groups.values()])
         gain = np.asarray(params["gain"], float)
         model.actuator_gainprm[self._ids, 0] *= gain
@@ -75,6 +79,9 @@ class Motors:
         self._stall = np.zeros(len(self._fingers))
         data.ctrl[self._ids] = home
         self._period = 1.0
+        self._ticks = 0
+        self._sway = sway
+        self._drift = sway[:2]
 
     def _place(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Put every joint at home; a tendon's joints share its length equally."""
@@ -102,9 +109,13 @@ class Motors:
         """Take a new command for one control period [s]; what will be carried out of it."""
         wanted = np.concatenate([action[name] for name in self._slices])
         wanted = np.clip(wanted, self._low, self._high)
-        reach = self._velocity * period
+        before, most = (self._goal - self._past) / period, self._acceleration * period
         self._past = self._goal
-        self._goal = self._past + np.clip(wanted - self._past, -reach, reach)
+        rate = np.clip((wanted - self._past) / period, before - most, before + most)
+        rate = np.clip(rate, -self._velocity, self._velocity)
+        self._goal = np.clip(self._past + rate * period, self._low, self._high)
+        self._drift = (self._sway[min(self._ticks, len(self._sway) - 2) :])[:2]
+        self._ticks += 1
         self._period = period
         return {name: self._goal[part].copy() for name, part in self._slices.items()}
 
@@ -120,6 +131,7 @@ class Motors:
         self._rates[0] = moved / self._period
         self._queue[0] = self._past + share * moved
         target, rate = self._queue[self._delay], self._rates[self._delay]
+        target = target + (1.0 - share) * self._drift[0] + share * self._drift[1]
         ctrl = target + rate * (self._lead - 0.5 * seconds)
         ctrl[self._fingers] = self._hold(target[self._fingers])
         self._data.ctrl[self._ids] = ctrl
@@ -158,12 +170,30 @@ class Motors:
         """Everything that the next `servo` depends on."""
         held = np.nan_to_num(self._held, nan=-1e9)
         parts = (self._past, self._goal, self._queue, self._rates, held, self._stall)
-        return np.concatenate([np.ravel(part) for part in parts])
+        return np.concatenate([[self._ticks], *(np.ravel(part) for part in parts)])
 
     def restore(self, state: Array) -> Array:
         """Continue from what `state` gave; the rest of a longer vector is returned."""
+        self._ticks, state = int(state[0]), state[1:]
         for part in (self._past, self._goal, self._queue, self._rates, self._held, self._stall):
             part.flat[:] = state[: part.size]
             state = state[part.size :]
         self._held[self._held < -1e8] = np.nan
         return state
+
+
+def draw_sway(robot: Robot, rng: np.random.Generator, size: float, ticks: int, dt: float) -> Array:
+    """(ticks + 2, actuators) slow wander of the arms' servos about their targets [rad].
+
+    The sum of three sines of 0.15 to 0.6 Hz for each joint, of standard deviation ``size``,
+    fading in over the first second. It is what play, friction and a worn calibration do; to
+    a learner it shows how an expert comes back.
+    """
+    arms = {hand.arm for hand in robot.hands.values()}
+    widths = [(name in arms) * np.ones(len(g.names)) for name, g in robot.groups.items()]
+    scale = size * np.sqrt(2.0 / 3.0) * np.concatenate(widths)
+    time = np.arange(ticks + 2)[:, None, None] * dt
+    frequency = rng.uniform(0.15, 0.6, (len(scale), 3))
+    phase = rng.uniform(0.0, 2 * np.pi, (len(scale), 3))
+    waves = np.sin(2 * np.pi * frequency * time + phase).sum(axis=2)
+    return np.asarray(np.minimum(time[:, :, 0], 1.0) * scale * waves)

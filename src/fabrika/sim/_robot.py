@@ -28,6 +28,8 @@ class Group:
     """Highest position [unit]."""
     velocity: tuple[float, ...]
     """Largest speed [unit/s]: commands are slowed down to it, motion is checked against it."""
+    acceleration: float
+    """Largest change of commanded speed [unit/s2]: the controller smooths what asks for more."""
     torque: tuple[float, ...]
     """Largest joint torque [Nm] or force [N]; the actuator's ``forcerange``."""
     home: tuple[float, ...]

@@ -18,7 +18,7 @@ from fabrika._errors import BrokenWorldError, ContractError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signal, Signals
 from fabrika.sim._measure import bare_seconds, slip
-from fabrika.sim._motors import Motors
+from fabrika.sim._motors import Motors, draw_sway
 from fabrika.sim._pictures import Pictures
 from fabrika.sim._pose import pose9, rotation_vector
 from fabrika.sim._robot import Robot, compile_mjcf
@@ -69,8 +69,8 @@ class SimWorld:
     ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
     truth is recorded. Params that every scenario has: ``start`` (x, y, yaw of the robot),
     ``grip`` (friction of the hands), ``gain`` (of all servos), ``delay`` (of commands, in
-    10 ms), ``noise`` (see `robot_variation` of the home line), ``pushes``, ``view`` (camera
-    jitter), ``things`` (their kinds and sizes).
+    10 ms), ``sway`` (of the arms' servos), ``noise`` (see `robot_variation` of the home line),
+    ``pushes``, ``view`` (camera jitter), ``things`` (their kinds and sizes).
 
     What is sensed lags the state by one physics step, as MuJoCo computes positions and forces
     at the start of a step; right after `restore` it does not.
@@ -181,8 +181,10 @@ class SimWorld:
         self._model = compile_mjcf(self._document(params, False), scenario.task)
         self._data = mujoco.MjData(self._model)
         self._bind()
-        self._motors = Motors(self.robot, self._model, self._data, params)
         self._draw(scenario)
+        rng = np.random.default_rng(scenario.seed("sway"))
+        sway = draw_sway(self.robot, rng, params["sway"], self._ticks, TICK)
+        self._motors = Motors(self.robot, self._model, self._data, params, sway)
         self._tick, self._still, self._touching = 0, 0, None
         self._rates = np.zeros((2, len(self.robot.groups)))
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
@@ -235,6 +237,10 @@ class SimWorld:
         self._bodies = {n: m.body(n).id for n in dict.fromkeys((*self._tracked, *self._free))}
         root = m.body(self.robot.root).id
         self._is_robot = np.asarray(m.body_rootid)[m.geom_bodyid] == root
+        self._hand_of = np.zeros(m.ngeom, int)
+        for index, palm in enumerate(self._palms.values(), 1):
+            inside = [palm in _chain(m, int(body)) for body in m.geom_bodyid]
+            self._hand_of[inside] = index
         self._free_of = np.full(m.nbody, -1)
         for index, name in enumerate(self._free):
             self._free_of[m.body(name).id] = index
@@ -388,6 +394,7 @@ class SimWorld:
     def _contacts(self) -> tuple[Array, Array]:
         """(3,) largest force on the robot, on itself [N], penetration [m]; (free, 2) support.
 
+        Fingers of one hand may press on each other: a fist is no collision.
         Support is the normal force [N] on each free body from things, and from the robot.
         """
         d, m = self._data, self._model
@@ -400,9 +407,11 @@ class SimWorld:
         force = np.where(address >= 0, d.efc_force[np.maximum(address, 0)], 0.0)
         robot = self._is_robot[geom]
         mixed, own = robot.any(axis=1), robot.all(axis=1)
+        hand = self._hand_of[geom]
+        fist = (hand[:, 0] == hand[:, 1]) & (hand[:, 0] > 0)
         deep = max(0.0, -float(np.min(contact.dist)))
         largest = float(np.max(force, where=mixed & ~own, initial=0.0))
-        itself = float(np.max(force, where=own, initial=0.0))
+        itself = float(np.max(force, where=own & ~fist, initial=0.0))
         owner = self._free_of[m.geom_bodyid[geom]]
         for column in (0, 1):
             for row in np.flatnonzero(owner[:, column] >= 0):
@@ -442,3 +451,12 @@ def _size(thing: Mapping[str, Any]) -> tuple[float, float]:
     if "width" in thing:
         return thing["width"], thing["depth"]
     return thing["radius"], thing["height"]
+
+
+def _chain(model: mujoco.MjModel, body: int) -> set[int]:
+    """A body and all that it hangs on."""
+    chain = {body}
+    while body:
+        body = int(model.body_parentid[body])
+        chain.add(body)
+    return chain

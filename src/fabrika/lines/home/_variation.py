@@ -69,6 +69,7 @@ def robot_variation(rng: Rng) -> dict[str, Any]:
         "grip": between(rng, 0.6, 1.2),
         "gain": [round(float(g), 4) for g in rng.uniform(0.92, 1.08, count)],
         "delay": int(rng.integers(0, 3)),
+        "sway": between(rng, 0.001, 0.006),
         "noise": {
             "joint": between(rng, 0.0002, 0.001),
             "touch": between(rng, 0.02, 0.1),

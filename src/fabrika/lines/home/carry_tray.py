@@ -142,7 +142,7 @@ TASK = Task(
     Randomisation: the tray's place (5 x 14 cm), yaw (7 degrees), size, bar, mass and friction;
     the can's place on it (10 x 8 cm), size, mass and friction; the table's place and height
     (0.68 to 0.76 m); one thing of six kinds as clutter; the robot's start; grip friction 0.6 to
-    1.2; servo gains and delay; noise, bias, latency and dropouts of sensors; lights, colours,
+    1.2; servo gains, sway and delay; noise, bias, latency and dropouts of sensors; lights, colours,
     textures, camera jitter; in half of the scenarios a push on the can.
 
     Success: for the last 0.9 s the tray is on the table, level within 0.1 rad, released, at

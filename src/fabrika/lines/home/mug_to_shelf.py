@@ -108,7 +108,7 @@ TASK = Task(
     Randomisation: the mug's place (11 x 20 cm), yaw (handle from 69 degrees right to
     30 degrees left of pointing left), size, mass, friction and colour; the shelf's place,
     height (1.08 to 1.18 m) and width; two things of six kinds as clutter; the robot's start
-    (3 cm, 4 cm, 3 degrees); grip friction 0.6 to 1.2; servo gains and delay; noise, bias,
+    (3 cm, 4 cm, 3 degrees); grip friction 0.6 to 1.2; servo gains, sway and delay; noise, bias,
     latency and dropouts of sensors; lights, colours, textures, camera jitter; in half of the
     scenarios a push on the mug.
 
