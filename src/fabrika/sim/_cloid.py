@@ -104,6 +104,7 @@ def _mjcf() -> str:
   <default class="skin"><geom priority="1" rgba=".25 .27 .30 1"/></default>
   <default class="look"><geom contype="0" conaffinity="0" mass="0" group="2"/></default>
   <default class="touch"><site rgba="0 0 0 0" group="4"/></default>
+  <joint solreflimit="0.004 1"/>
   <default class="arm"><joint type="hinge" damping="1"/></default>
   <default class="finger">
     <joint type="hinge" axis="0 -1 0" range="0 1.6" armature="5e-4" damping="0.02"/>
