@@ -48,9 +48,11 @@ class Recipe:
     width: int = 256
     depth: int = 3
     chunk: int = 16
-    execute: int = 8
-    fade: float = 0.0
+    execute: int = 1
+    fade: float = 0.9
     lags: tuple[int, ...] = (0,)
+    linger: int = 25
+    """How many times the last tick of each episode is shown, so that the end is a place to stay."""
 
     def card(self, frames: Frames, sensors: Sensors, threads: int, device: str) -> Card:
         """The card of the policy that this recipe makes of the frames."""
@@ -82,7 +84,7 @@ class Recipe:
 class Batches:
     """Rows of the frames as tensors: windows of readings, chunks of commands."""
 
-    def __init__(self, frames: Frames, card: Card, device: str) -> None:
+    def __init__(self, frames: Frames, card: Card, device: str, linger: int = 1) -> None:
         self.frames, self.card, self.device = frames, card, device
         self.seen = torch.from_numpy(frames.seen).to(device)
         self.done = torch.from_numpy(frames.done).to(device)
@@ -91,8 +93,11 @@ class Batches:
         self._last = frames.starts[episode + 1] - 1
         self._episode = episode
         out = frames.held_out()[episode[frames.pictured]]
-        self.train: NDArray[np.int64] = frames.pictured[~out]
-        """Rows to learn from."""
+        learned = frames.pictured[~out]
+        # Of each episode, the last row that may be learned from.
+        ends = learned[np.diff(episode[learned], append=-1) != 0]
+        self.train: NDArray[np.int64] = np.sort(np.r_[learned, np.repeat(ends, linger - 1)])
+        """Rows to learn from; the last of an episode ``linger`` times."""
         self.held_out: NDArray[np.int64] = frames.pictured[out]
         """Rows of the episodes that are not learned from."""
         self._epoch, self._order = -1, self.train
@@ -142,7 +147,7 @@ class Course:
     ) -> None:
         self.recipe, self.device, self.threads = recipe, device, threads
         self.card = recipe.card(frames, sensors, threads, device)
-        self.batches = Batches(frames, self.card, device)
+        self.batches = Batches(frames, self.card, device, recipe.linger)
         torch.manual_seed(recipe.seed)
         self.policy = self.network(self.card, recipe.width, recipe.depth)
         rows = self.batches.train[:: max(1, len(self.batches.train) // 20_000)]
