@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,11 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
             raise SignalError(
                 f"{who}: {name!r} has shape {value.shape}, declared is {signal.shape}."
             )
-        if not np.can_cast(value.dtype, signal.dtype, casting="same_kind"):
+        if value.dtype != signal.dtype and not np.can_cast(
+            value.dtype, signal.dtype, casting="same_kind"
+        ):
             raise SignalError(f"{who}: {name!r} is {value.dtype}, declared is {signal.dtype}.")
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.kind == "f" and not isfinite(value.sum()):
             raise SignalError(f"{who}: {name!r} is not finite: {value}.")
 
 

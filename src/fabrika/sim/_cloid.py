@@ -97,9 +97,9 @@ def _mjcf() -> str:
     text = f"""<mujoco model="cloid-class">
 <compiler angle="radian" autolimits="true"/>
 <default>
-  <geom solref="0.004 1" solimp="0.95 0.99 0.001" condim="4" friction="0.8 0.005 0.0001"/>
+  <geom solref="0.008 1" solimp="0.95 0.99 0.001" condim="4" friction="0.8"/>
   <default class="link">
-    <geom contype="2" conaffinity="3" condim="3" rgba=".88 .89 .91 1"/>
+    <geom contype="2" conaffinity="3" rgba=".88 .89 .91 1"/>
   </default>
   <default class="skin"><geom priority="1" rgba=".25 .27 .30 1"/></default>
   <default class="look"><geom contype="0" conaffinity="0" mass="0" group="2"/></default>

@@ -115,11 +115,15 @@ def _step(
     A joint that would leave its range is stopped at its end, and the others are solved again
     without it: merely clipping would let it take a share of the error that it cannot carry.
     """
-    step = np.zeros(len(low))
-    free = np.ones(len(low), bool)
-    for _ in range(3):
+    ridge = damping**2 * np.eye(len(error))
+    both = np.stack([error, jacobian @ away], axis=1)
+    move = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + ridge, both)
+    step = np.clip(move[:, 0], -0.3, 0.3) + pull * (away - move[:, 1])
+    free = (step >= low) & (step <= high)
+    step = np.clip(step, low, high)
+    for _ in range(0 if free.all() else 2):
         j = jacobian[:, free]
-        gram = j @ j.T + damping**2 * np.eye(len(error))
+        gram = j @ j.T + ridge
         left = error - jacobian[:, ~free] @ step[~free]
         solved = np.linalg.solve(gram, np.column_stack([left, j @ away[free]]))
         null = away[free] - j.T @ solved[:, 1]

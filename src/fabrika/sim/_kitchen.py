@@ -28,13 +28,20 @@ def _box(name: str, low: tuple[float, ...], high: tuple[float, ...], **extra: st
     return f'<geom name="{name}" type="box" size="{size}" pos="{pos}" {more}/>'
 
 
+def _fixture(name: str, *geoms: str) -> str:
+    """Geoms as a body of their own: the engine tests the world's own against every link."""
+    return f'<body name="{name}">{"".join(geoms)}</body>'
+
+
 def _counter(front: str) -> str:
     """A plate of 4 cm on two side panels set back from its front."""
     x0, x1, y0, y1 = COUNTER
     under = COUNTER_TOP - 0.04
-    text = _box("counter", (x0, y0, under), (x1, y1, COUNTER_TOP), material="counter")
+    top = _box("counter", (x0, y0, under), (x1, y1, COUNTER_TOP), material="counter")
+    text = _fixture("counter", top)
     for side, y in (("a", y0 + 0.02), ("b", y1 - 0.04)):
-        text += _box(f"counter_{side}", (x0 + 0.25, y, 0.0), (x1, y + 0.02, under), rgba=front)
+        name = f"counter_{side}"
+        text += _fixture(name, _box(name, (x0 + 0.25, y, 0.0), (x1, y + 0.02, under), rgba=front))
     return text
 
 
@@ -61,11 +68,16 @@ def kitchen(params: Mapping[str, Any], looks: bool = False) -> str:
     width = params["shelf"]["width"]
     look = params["look"]
     wood = _rgba(look["wood"])
-    text = '<geom name="floor" type="box" size="4 4 0.05" pos="0 0 -0.05" material="floor"/>'
+    floor = '<geom name="floor" type="box" size="4 4 0.05" pos="0 0 -0.05" material="floor"/>'
+    text = _fixture("floor", floor)
     text += _counter(_rgba(look["front"]))
     text += _table(params["table"]["pos"], wood)
-    text += _box("wall_x", (WALL, -2.0, 0.0), (WALL + 0.05, 1.0, 2.4), rgba=_rgba(look["wall"]))
-    text += _box("wall_y", (-1.5, 0.8, 0.0), (WALL, 0.85, 2.4), rgba=_rgba(look["wall"]))
+    walls = {
+        "wall_x": ((WALL, -2.0, 0.0), (WALL + 0.05, 1.0, 2.4)),
+        "wall_y": ((-1.5, 0.8, 0.0), (WALL, 0.85, 2.4)),
+    }
+    for name, (low, high) in walls.items():
+        text += _fixture(name, _box(name, low, high, rgba=_rgba(look["wall"])))
     text += (
         f'<body name="shelf" pos="{sx} {sy} {sz}">'
         f'<geom name="shelf" type="box" size="{SHELF_DEPTH / 2} {width / 2} 0.01" '

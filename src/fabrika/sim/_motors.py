@@ -1,10 +1,10 @@
 """The robot's own controller: limits, interpolation, velocity lead, fingers that hold.
 
 A command is an absolute position target. The controller clips it to the joint's range, slows it
-to the joint's speed and acceleration, and every 10 ms interpolates it, delayed as the scenario
-says, with a lead that cancels the servo's lag (kv / kp). A finger that stalls holds what it has closed around:
-its servo stays where it is 70 % of its force limit beyond the contact, because a saturated
-servo is only neutrally stable and lets the object creep.
+to the joint's speed and acceleration, and every 20 ms interpolates it, delayed as the scenario
+says, with a lead that cancels the servo's lag (kv / kp). A finger that stalls holds what it has
+closed around: its servo stays where it is 70 % of its force limit beyond the contact, because a
+saturated servo is only neutrally stable and lets the object creep.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from fabrika._signals import Array, Signals
 from fabrika.sim._robot import Robot
 
-_STALL = 12
+_STALL = 6
 """Servo updates without progress until a finger holds."""
 _GRIP = 0.7
 """Share of the force limit with which a finger holds."""

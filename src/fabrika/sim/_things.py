@@ -63,7 +63,10 @@ def _bottle(p: Params, looks: bool) -> str:
 
 
 def _bowl(p: Params, looks: bool) -> str:
-    """A disc and eight panels that lean outwards from 0.6 to 1 radius."""
+    """A disc and eight panels that lean outwards from 0.6 to 1 radius.
+
+    The panels hang a few millimetres over the disc's bottom: they never meet what bears it.
+    """
     r, h, sides = p["radius"], p["height"], 8
     text = _cylinder(0.6 * r, 0, 0.008, mass=0.4 * p["mass"])
     lean = atan2(0.4 * r, h)
@@ -74,7 +77,7 @@ def _bowl(p: Params, looks: bool) -> str:
         text += _geom(
             "box",
             size=size,
-            pos=f"{0.8 * r * out[0]} {0.8 * r * out[1]} {h / 2 + 0.004}",
+            pos=f"{0.8 * r * out[0]} {0.8 * r * out[1]} {h / 2 + 0.008}",
             xyaxes=f"{cos(lean) * out[0]} {cos(lean) * out[1]} {-sin(lean)} {across}",
             mass=0.6 * p["mass"] / sides,
         )

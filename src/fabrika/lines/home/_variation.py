@@ -68,7 +68,7 @@ def robot_variation(rng: Rng) -> dict[str, Any]:
         "start": [between(rng, -0.03, 0.03), between(rng, -0.04, 0.04), between(rng, -0.05, 0.05)],
         "grip": between(rng, 0.6, 1.2),
         "gain": [round(float(g), 4) for g in rng.uniform(0.92, 1.08, count)],
-        "delay": int(rng.integers(0, 3)),
+        "delay": int(rng.integers(0, 2)),
         "sway": between(rng, 0.001, 0.006),
         "noise": {
             "joint": between(rng, 0.0002, 0.001),

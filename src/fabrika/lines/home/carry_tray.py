@@ -35,7 +35,7 @@ from fabrika.sim import CLOID_CLASS, SimWorld
 from fabrika.sim._kitchen import COUNTER_TOP, SHELF_DEPTH, TABLE_SIZE, WALL
 from fabrika.sim._pose import quaternion_rotation
 
-HORIZON = 20.0  # [s]
+HORIZON = 19.0  # [s]
 BODY = (
     "hand/left",
     "hand/right",

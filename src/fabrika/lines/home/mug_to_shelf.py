@@ -34,7 +34,7 @@ from fabrika.lines.home.mug_expert import READS, tell
 from fabrika.sim import CLOID_CLASS, SimWorld
 from fabrika.sim._kitchen import COUNTER_TOP, SHELF_DEPTH, WALL
 
-HORIZON = 18.0  # [s]
+HORIZON = 15.0  # [s]
 BODY = (
     "hand/right",
     "joint/base",
@@ -57,14 +57,15 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
         "friction": between(rng, 0.4, 0.9),
         "rgba": colour(rng),
         "pos": [between(rng, 0.39, 0.50), between(rng, -0.32, -0.12), COUNTER_TOP + 0.001],
-        "yaw": between(rng, 0.37, 2.09),
+        "yaw": between(rng, 0.70, 2.09),
     }
     shelf = {
         "pos": [WALL - SHELF_DEPTH / 2, between(rng, -0.26, -0.06), between(rng, 1.08, 1.18)],
         "width": between(rng, 0.5, 0.7),
     }
+    aside = ((0.44, 0.33), (0.62, 0.60))[int(rng.integers(2))]
     return {
-        "things": {"mug": mug, **clutter(rng, ((0.44, 0.33), (0.62, 0.60)))},
+        "things": {"mug": mug, **clutter(rng, (aside,))},
         "shelf": shelf,
         "table": table(rng),
         "pushes": push(rng, "mug", mass, (0.2, 1.5)),
@@ -78,7 +79,7 @@ def build() -> World:
         CLOID_CLASS,
         stage,
         tracked=("mug", "shelf"),
-        free=("mug", "clutter_0", "clutter_1"),
+        free=("mug", "clutter_0"),
         seconds=HORIZON,
     )
 
@@ -105,9 +106,9 @@ TASK = Task(
     Description: The robot stands before a kitchen counter with a mug and clutter on it. With its
     right hand it takes the mug from the side, by friction alone, and stands it on the wall shelf.
 
-    Randomisation: the mug's place (11 x 20 cm), yaw (handle from 69 degrees right to
+    Randomisation: the mug's place (11 x 20 cm), yaw (handle from 50 degrees right to
     30 degrees left of pointing left), size, mass, friction and colour; the shelf's place,
-    height (1.08 to 1.18 m) and width; two things of six kinds as clutter; the robot's start
+    height (1.08 to 1.18 m) and width; one thing of six kinds as clutter; the robot's start
     (3 cm, 4 cm, 3 degrees); grip friction 0.6 to 1.2; servo gains, sway and delay; noise, bias,
     latency and dropouts of sensors; lights, colours, textures, camera jitter; in half of the
     scenarios a push on the mug.
@@ -148,7 +149,7 @@ TASK = Task(
                 ("at-rest", at_rest("mug")),
             )
         ),
-        *safety("mug", "clutter_0", "clutter_1"),
+        *safety("mug", "clutter_0"),
         *quality(),
     ),
 )
