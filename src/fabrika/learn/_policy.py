@@ -3,11 +3,10 @@
 From the newest readings (and a few older ones) it predicts the next commands, ``chunk`` ticks
 of them, in one pass. A scripted expert is smooth and, given what it sees, nearly of one mind;
 then regression learns several times faster on a CPU than flow matching, which must also learn
-its noise away (``docs/concepts/learning.md`` has the table, ``benchmarks/policy_choice.py``
-makes it).
+its noise away (``docs/learning.md`` has the table, ``benchmarks/policy_choice.py`` makes it).
 
-- Commands are predicted relative to the measured joint, where an act "arm" has a sensor
-  "joint/arm", and scaled for each tick and joint: small corrections count as much as sweeps.
+- Commands are predicted relative to the last command, or to the measured joint, where an act
+  "arm" has a sensor "joint/arm", and scaled for each tick and joint.
 - A joint that never moved in the data is commanded exactly the same for ever.
 - Between palms ("hand/*") and what is tracked ("tracker/*") the difference is computed first,
   in the robot's frame and in the palm's: a grasp is decided by millimetres there.

@@ -133,4 +133,4 @@ def _step(
         if not out.any():
             break
         free &= ~out
-    return step
+    return np.asarray(step)

@@ -131,9 +131,9 @@ class SimWorld:
                 shape=(len(groups),), unit="rad or m", names=groups, truth=True
             ),
             "truth/contact": Signal(
-                shape=(3,),
-                unit="N,N,m",
-                names=("robot_force", "self_force", "penetration"),
+                shape=(4,),
+                unit="N,N,m,N",
+                names=("force", "self_force", "penetration", "squeeze"),
                 truth=True,
             ),
             "truth/support": Signal(shape=(len(self._free), 2), unit="N", truth=True),
@@ -397,15 +397,16 @@ class SimWorld:
         return self._touching[0 if what == "contact" else 1]
 
     def _contacts(self) -> tuple[Array, Array]:
-        """(3,) largest force on the robot, on itself [N], penetration [m]; (free, 2) support.
+        """(4,) contact at its worst, (free, 2) support of each free body.
 
+        Contact: force of the robot on what is fixed, and on itself [N]; penetration [m]; force
+        of the robot on things [N]. Support: normal force [N] on a body from things, from robots.
         Fingers of one hand may press on each other: a fist is no collision.
-        Support is the normal force [N] on each free body from things, and from the robot.
         """
         d, m = self._data, self._model
         support = np.zeros((len(self._free), 2))
         if not d.ncon:
-            return np.zeros(3), support
+            return np.zeros(4), support
         contact = d.contact
         geom, address = np.asarray(contact.geom), np.asarray(contact.efc_address)
         # With elliptic cones the first row of a contact is its normal force.
@@ -415,14 +416,16 @@ class SimWorld:
         hand = self._hand_of[geom]
         fist = (hand[:, 0] == hand[:, 1]) & (hand[:, 0] > 0)
         deep = max(0.0, -float(np.min(contact.dist)))
-        largest = float(np.max(force, where=mixed & ~own, initial=0.0))
-        itself = float(np.max(force, where=own & ~fist, initial=0.0))
         owner = self._free_of[m.geom_bodyid[geom]]
+        loose = (owner >= 0).any(axis=1)
+        largest = float(np.max(force, where=mixed & ~own & ~loose, initial=0.0))
+        squeeze = float(np.max(force, where=mixed & loose, initial=0.0))
+        itself = float(np.max(force, where=own & ~fist, initial=0.0))
         for column in (0, 1):
             for row in np.flatnonzero(owner[:, column] >= 0):
                 by_robot = int(robot[row, 1 - column])
                 support[owner[row, column], by_robot] += force[row]
-        return np.array([largest, itself, deep]), support
+        return np.array([largest, itself, deep, squeeze]), support
 
     # -- measurements --------------------------------------------------------------------
 

@@ -80,7 +80,10 @@ def safety(*things: str) -> tuple[Check, ...]:
         ("velocity", _largest("velocity"), "of limit", 1.15),
         ("torque", _torque, "of limit", 0.95),
         ("self-collision", _largest("contact", 1), "N", 1.0),
+        # ISO/TS 15066 gives 140 N as the quasi-static limit for a person's hand.
         ("force", _largest("contact", 0), "N", 140.0),
+        # A grip is not a collision: crockery bears far more than this.
+        ("squeeze", _largest("contact", 3), "N", 300.0),
         ("penetration", _largest("contact", 2), "m", 0.006),
     )
     drops = tuple((f"drop-{name}", _fall(name), "m/s", 0.8) for name in things)

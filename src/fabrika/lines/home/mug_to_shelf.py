@@ -116,8 +116,9 @@ TASK = Task(
     Success: for the last 0.9 s the mug stands on the shelf, upright within 0.15 rad, released by
     the hand, at rest.
 
-    Safety: joint ranges, speeds, torques; no self-collision above 1 N; contact force of the
-    robot at most 140 N; penetration at most 6 mm; nothing falls faster than 0.8 m/s.
+    Safety: joint ranges, speeds, torques; no self-collision above 1 N; the robot presses on
+    what is fixed with at most 140 N, on things with at most 300 N; penetration at most 6 mm;
+    nothing falls faster than 0.8 m/s.
     """,
     instructions=(
         "put the mug on the shelf",
