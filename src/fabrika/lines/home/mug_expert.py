@@ -10,7 +10,7 @@ import numpy as np
 from fabrika._actor import Story
 from fabrika._signals import Array, Signals
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs, body_in_base
-from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._pose import rotation_vector, yaw_rotation
 
 READS = ("truth/base", "truth/mug", "truth/shelf", "truth/size", "truth/support")
 
@@ -119,8 +119,12 @@ def _over(limbs: Limbs, ahead: float, above: float) -> tuple[Array, Array]:
     """Palm pose that brings the mug to the shelf: ``ahead``, ``above`` its place [m]."""
     shelf, turn = body_in_base(limbs.seen, "shelf")
     place = shelf + turn @ np.array([ahead - 0.045, 0.0, above])
+    mug, turned = body_in_base(limbs.seen, "mug")
     palm, rotation = limbs.palm(SIDE)
-    return place + (palm - _mug(limbs)), rotation
+    # Closing the fingers tilts the mug by a few degrees: stand it up again.
+    lean = np.cross(turned[:, 2], UP)
+    upright = rotation_vector(np.clip(lean, -0.3, 0.3))
+    return place + upright @ (palm - mug), upright @ rotation
 
 
 def _carry(limbs: Limbs) -> Part:
@@ -139,6 +143,8 @@ def _put_down(limbs: Limbs) -> Part:
     yield from limbs.move(
         {SIDE: (here - 0.06 * UP, rotation)}, speed=0.06, while_true=floating, patience=2.0
     )
+    here, rotation = limbs.palm(SIDE)
+    yield from limbs.move({SIDE: (here + 0.004 * UP, rotation)}, speed=0.06, within=0.001)
 
 
 def _let_go(limbs: Limbs, away: float) -> Part:
