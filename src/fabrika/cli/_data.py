@@ -13,7 +13,7 @@ import click
 from fabrika.cli._console import Meter, answer, emit, table
 from fabrika.cli._disk import require_absent
 from fabrika.cli._errors import INTEGRITY
-from fabrika.cli._options import FOLDER, budget, json_option, out_option, workers_option
+from fabrika.cli._options import FOLDER, json_option, out_option, training, workers_option
 
 
 @click.command()
@@ -163,9 +163,9 @@ def verify(ctx: click.Context, dataset: Path, as_json: bool) -> None:
 @click.option(
     "--train-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Time that training may take [s].  [default: 300, or what the task needs]",
+    help="Time that training may take [s], instead of steps.",
 )
-@click.option("--train-steps", type=click.IntRange(min=1), help="Steps of training instead.")
+@click.option("--train-steps", type=click.IntRange(min=1), help="Steps of training.")
 @json_option
 def train(
     run: Path,
@@ -189,14 +189,14 @@ def train(
     store = find_store(run, "train")
     with Store.open(store) as opened:
         task = str(opened.manifest.get("task"))
-    seconds = None if train_steps else train_seconds or budget(task).train_seconds
+    seconds, steps = training(task, sensors, train_seconds, train_steps)
     made = train_store(
         store,
         out,
         sensors=sensors,
         seed=seed,
         seconds=seconds,
-        steps=train_steps,
+        steps=steps,
     )
     if as_json:
         emit(made)

@@ -19,6 +19,7 @@ from fabrika.cli._options import (
     count_option,
     json_option,
     out_option,
+    training,
     workers_option,
 )
 from fabrika.cli._run_folder import RunFolder, open_run, write_json
@@ -82,12 +83,12 @@ class Plan:
 @click.option(
     "--train-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help="Time that training may take [s].  [default: 300, or what the task needs]",
+    help="Time that training may take [s], instead of steps.",
 )
 @click.option(
     "--train-steps",
     type=click.IntRange(min=1),
-    help="Steps of training instead: then the run does not depend on the machine's speed.",
+    help="Steps of training.  [default: 7000, from cameras 4000, or what the task needs]",
 )
 @count_option(default=None, help="Scenarios that the gate judges.  [default: 100]")
 @json_option
@@ -113,12 +114,13 @@ def run(
     Example: fabrika run toy/reach-v1 --seed 0
     """
     own = budget(task)
+    train_seconds, train_steps = training(task, sensors, train_seconds, train_steps)
     plan = Plan(
         task=task,
         seed=seed,
         sensors=sensors,
         episodes=episodes or own.episodes,
-        train_seconds=None if train_steps else train_seconds or own.train_seconds,
+        train_seconds=train_seconds,
         train_steps=train_steps,
         validate=count or own.validate,
         workers=workers,

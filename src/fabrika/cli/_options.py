@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fabrika._errors import UsageError
+
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -24,19 +26,33 @@ class Budget:
 
     episodes: int = 300
     """Training scenarios that the expert tries."""
-    train_seconds: float = 300.0
-    """Training stops at this many seconds of its own clock [s]."""
+    train_steps: int = 7000
+    """Steps of training: a count, not a time, so that a run does not depend on the machine."""
+    camera_steps: int = 4000
+    """Steps of training from pictures."""
     validate: int = 100
     """Scenarios that the gate judges."""
 
 
-BUDGETS = {"toy/reach-v1": Budget(episodes=200, train_seconds=60.0)}
+BUDGETS = {"toy/reach-v1": Budget(episodes=200, train_steps=2500)}
 """Budgets of tasks that need less, or more, than the rest."""
 
 
 def budget(task: str) -> Budget:
     """The default budget of a task."""
     return BUDGETS.get(task, Budget())
+
+
+def training(
+    task: str, sensors: str, seconds: float | None, steps: int | None
+) -> tuple[float | None, int | None]:
+    """The budget of one training, in seconds or in steps: what was asked for, else the task's."""
+    if seconds is not None and steps is not None:
+        raise UsageError("give a budget of steps or of seconds, not both.")
+    if seconds is not None or steps is not None:
+        return seconds, steps
+    own = budget(task)
+    return None, own.camera_steps if sensors == "cameras" else own.train_steps
 
 
 def cores() -> int:

@@ -27,7 +27,7 @@ class Recipe:
     seed: int = 0
     steps: int = 8000
     batch: int = 256
-    rate: float = 2e-3
+    rate: float = 1e-3
     """Peak of the learning rate: warm-up, then half a cosine to 2 % of it."""
     warm_up: int = 200
     """Steps until the peak."""
