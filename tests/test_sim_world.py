@@ -203,3 +203,22 @@ def test_commands_are_slowed_to_the_robots_speed_and_kept_in_its_range() -> None
             assert (moved <= np.array(group.velocity) * world.dt + 1e-12).all()
             assert (world.executed[name] <= np.array(group.high) + 1e-12).all()
             before[name] = world.executed[name]
+
+
+def test_depth_is_the_distance_to_what_is_seen() -> None:
+    """The wall stands square before the robot: its distance follows from the scenario."""
+    scenario = edited(
+        MUG, start=[0.0, 0.0, 0.0], view={}, noise=MUG.scenario("train", 0).params["noise"]
+    )
+    world = world_of(MUG)
+    world.reset(scenario)
+    action = {name: value.copy() for name, value in HOME.items()}
+    action["head"] = np.array([0.0, 0.0])  # level, straight ahead
+    for _ in range(60):
+        world.step(action)
+    depth = world.observe(["depth/head"])["depth/head"]
+    assert depth.shape == (128, 128, 1) and depth.dtype == np.uint16
+    data = world._data
+    camera = data.camera("head").xpos
+    assert depth[20, 64, 0] == pytest.approx(1000 * (0.80 - camera[0]), abs=15)
+    world.close()

@@ -38,8 +38,8 @@ class Signal:
 
     @property
     def image(self) -> bool:
-        """True for pictures, (H, W, C) uint8: they are shown to actors, never recorded."""
-        return len(self.shape) == 3 and self.dtype == "uint8"
+        """True for pictures, (H, W, C) uint8, or uint16 for depth: shown, never recorded."""
+        return len(self.shape) == 3 and self.dtype in ("uint8", "uint16")
 
 
 def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> None:

@@ -247,6 +247,7 @@ CLOID_CLASS = Robot(
     },
     hands={"left": _hand("left"), "right": _hand("right")},
     cameras=("head", "left_wrist", "right_wrist"),
+    depths=("head",),
     torso=("lift",),
     assumptions=(
         "Height range is made by a vertical lift of 0.38 m; the maker's waist tilts as well.",

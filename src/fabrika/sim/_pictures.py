@@ -75,6 +75,23 @@ class Pictures:
 
     def picture(self, state: Array, camera: str, height: int, width: int) -> Array:
         """(height, width, 3) uint8 RGB of one state."""
+        pixels = np.empty((height, width, 3), np.uint8)
+        self._draw(state, camera, pixels, None)
+        return np.ascontiguousarray(pixels[::-1])  # GL counts rows from the bottom
+
+    def depth(self, state: Array, camera: str, height: int, width: int) -> Array:
+        """(height, width, 1) uint16 distance along the camera's axis [mm]; 0 beyond 65 m."""
+        buffer = np.empty((height, width), np.float32)
+        self._draw(state, camera, None, buffer)
+        extent, clip = self._model.stat.extent, self._model.vis.map
+        near, far = clip.znear * extent, clip.zfar * extent
+        # The depth buffer holds (1 / near - 1 / z) / (1 / near - 1 / far).
+        metres = near / (1.0 - buffer.astype(float) * (1.0 - near / far))
+        millimetres = np.where(metres < 65.0, 1000.0 * metres, 0.0).round()
+        return np.ascontiguousarray(millimetres[::-1, :, None].astype(np.uint16))
+
+    def _draw(self, state: Array, camera: str, pixels: Array | None, depth: Array | None) -> None:
+        """Render one state, and read back what there is room for."""
         if camera not in self._cameras:
             raise UnknownNameError("camera", camera, self._cameras)
         model, data = self._model, self._data
@@ -83,6 +100,7 @@ class Pictures:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         mujoco.mj_camlight(model, data)
+        height, width = (depth if pixels is None else pixels).shape[:2]  # type: ignore[union-attr]
         context = self._framebuffer(height, width)
         self._camera.fixedcamid = self._cameras[camera]
         everything = mujoco.mjtCatBit.mjCAT_ALL
@@ -90,10 +108,8 @@ class Pictures:
             model, data, self._option, None, self._camera, everything, self._scene
         )
         rectangle = mujoco.MjrRect(0, 0, width, height)
-        pixels = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_render(rectangle, self._scene, context)
-        mujoco.mjr_readPixels(pixels, None, rectangle, context)
-        return np.ascontiguousarray(pixels[::-1])  # GL counts rows from the bottom
+        mujoco.mjr_readPixels(pixels, depth, rectangle, context)
 
     def _framebuffer(self, height: int, width: int) -> mujoco.MjrContext:
         """The model on the GPU (or its stand-in), with a framebuffer of this size."""

@@ -66,6 +66,8 @@ class Robot:
     groups: Mapping[str, Group]
     hands: Mapping[str, Hand]
     cameras: tuple[str, ...]
+    depths: tuple[str, ...] = ()
+    """Those of the cameras that measure depth as well."""
     torso: tuple[str, ...] = field(default=())
     """Groups that move both hands (a lift, a waist); kinematics shares them."""
     assumptions: tuple[str, ...] = ()

@@ -121,6 +121,8 @@ class SimWorld:
         signals |= {f"tracker/{name}": pose for name in self._tracked}
         eye = Signal(shape=(PICTURE, PICTURE, 3), dtype="uint8", unit="1")
         signals |= {f"camera/{name}": eye for name in self.robot.cameras}
+        ranging = Signal(shape=(PICTURE, PICTURE, 1), dtype="uint16", unit="mm")
+        signals |= {f"depth/{name}": ranging for name in self.robot.depths}
         groups = tuple(self.robot.groups)
         ratio = Signal(shape=(len(groups),), unit="1", names=groups, truth=True)
         signals |= {
@@ -361,6 +363,9 @@ class SimWorld:
         if kind == "camera":
             self._pictures.dress(self._scenario, 0)
             return self._pictures.picture(self.state(), what, PICTURE, PICTURE)
+        if kind == "depth":
+            self._pictures.dress(self._scenario, 0)
+            return self._pictures.depth(self.state(), what, PICTURE, PICTURE)
         return self._true(what)
 
     def _track(self, index: int) -> Array:
