@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fabrika import (
     Episode,
     IntegrityError,
     Random,
+    Signal,
     Signals,
     UnknownNameError,
     Zero,
@@ -286,3 +288,41 @@ def test_safety_comes_before_goals_and_quality_never_fails() -> None:
     episode = roll(Zero(ReachWorld.acts))
     assert judge(episode, [check("a", "goal", 1), check("b", "safety", 1)]).reason == "safety/b"
     assert judge(episode, [check("a", "goal", 0), check("c", "quality", 1)]).passed
+
+
+class Chameleon(Zero):
+    """Says that it reads truth while it is shown things, and denies it when asked again."""
+
+    asked = 0
+
+    @property
+    def reads(self) -> frozenset[str]:  # type: ignore[override]
+        self.asked += 1
+        return frozenset({"truth/target"} if self.asked == 1 else ())
+
+
+def test_what_an_actor_reads_is_asked_once() -> None:
+    episode = roll(Chameleon(ReachWorld.acts))
+    assert episode.reads == ("truth/target",) and episode.privileged
+
+
+class Segmented(ReachWorld):
+    """A picture that only a simulator can take."""
+
+    observes: ClassVar[dict[str, Signal]] = {
+        **ReachWorld.observes,
+        "truth/mask": Signal(shape=(2, 2, 1), dtype="uint8", unit="1", truth=True),
+    }
+
+    def observe(self, names: Collection[str]) -> Signals:
+        mask = {"truth/mask": np.zeros((2, 2, 1), np.uint8)}
+        seen = super().observe([name for name in names if name not in mask])
+        return {**seen, **{name: mask[name] for name in names if name in mask}}
+
+
+def test_a_picture_can_be_truth_too() -> None:
+    actor = Zero(ReachWorld.acts)
+    actor.reads = frozenset({"truth/mask"})
+    assert rollout(actor, Segmented(), SCENARIO, TASK.horizon).privileged
+    actor.reads = frozenset()
+    assert not rollout(actor, Segmented(), SCENARIO, TASK.horizon).privileged

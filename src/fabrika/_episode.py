@@ -60,7 +60,7 @@ class Episode:
     reads: tuple[str, ...]
     """Signals that the actor was shown, sorted."""
     truth: tuple[str, ...]
-    """Recorded signals that are simulator truth, sorted. A learner must not read them."""
+    """Signals that are simulator truth, sorted, pictures too. A learner must not read them."""
     dt: float
     """Control period [s]."""
     times: Array

@@ -21,11 +21,12 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
     raises, or gives NaN, a wrong shape or a wrong name) fails its episode: ``ending`` is
     "fault". A broken world raises `BrokenWorldError`: its rollout is void. ``horizon`` [s].
     """
-    unknown = actor.reads - world.observes.keys()
+    reads = frozenset(actor.reads)  # once: what is shown is what the episode says
+    unknown = reads - world.observes.keys()
     if unknown:
         raise UnknownNameError("signal", sorted(unknown)[0], world.observes, f"({actor.name})")
     recorded = {name: s for name, s in world.observes.items() if not s.image}
-    asked = recorded.keys() | actor.reads
+    asked = recorded.keys() | reads
     steps = round(horizon / world.dt)
     if steps < 1:
         raise ContractError(f"a horizon of {horizon} s is shorter than one step, {world.dt} s.")
@@ -48,7 +49,7 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
         observations.append(copy_signals(seen, recorded))
         states.append(np.array(world.state(), np.float64))
         times.append(world.time)
-        return {name: np.array(seen[name]) for name in actor.reads}
+        return {name: np.array(seen[name]) for name in reads}
 
     seen = look()
     while len(actions) < steps:
@@ -71,8 +72,8 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
     return Episode(
         scenario=scenario,
         actor=actor.name,
-        reads=tuple(sorted(actor.reads)),
-        truth=tuple(sorted(name for name, s in recorded.items() if s.truth)),
+        reads=tuple(sorted(reads)),
+        truth=tuple(sorted(name for name, s in world.observes.items() if s.truth)),
         dt=world.dt,
         times=np.array(times),
         observations=_stack(observations, recorded),
