@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,7 @@ from fabrika import (
 )
 from fabrika._pool import Job
 from fabrika._scenario import Split
+from fabrika.lines.toy import TASK
 
 TOY = "toy/reach-v1"
 
@@ -317,6 +320,34 @@ def test_a_policy_file_is_an_actor_known_by_its_bytes(faults: None, tmp_path: Pa
     moved.write_text("0.2")
     with pytest.raises(UsageError, match="holds actor"):
         run_into(tmp_path / "s", range(4), actor=str(moved))
+
+
+def test_a_loader_cannot_name_its_actor_as_it_likes(faults: None, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.nameless"
+    policy.write_text("0.25")
+    with pytest.raises(ContractError, match=r"names its actor 'mine', not 'policy:"):
+        run_scenarios(TOY, str(policy), "validate", range(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"instructions": ("go",)}, "scenarios"),
+        ({"sample": lambda rng: {"mass": float(rng.uniform())}}, "scenarios"),
+        ({"checks": (replace(TASK.checks[0], at_most=9.0), *TASK.checks[1:])}, "checks"),
+        ({"checks": TASK.checks[1:]}, "checks"),
+    ],
+)
+def test_results_of_a_task_that_has_changed_are_not_added_to(
+    change: dict[str, Any], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = run_into(tmp_path / "s", range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr("fabrika._run.find_task", lambda name: replace(TASK, **change))
+        with pytest.raises(VersionError, match=f"other {what}.*the task has changed since"):
+            run_into(tmp_path / "s", range(3))
+    with Store.open(tmp_path / "s") as store:
+        assert store.digest() == digest
 
 
 def test_from_scenarios_to_a_decision(faults: None, tmp_path: Path) -> None:

@@ -118,6 +118,15 @@ def test_a_store_takes_only_what_belongs_to_it(
         assert store.rows() == [result]
 
 
+def test_a_store_of_one_policy_takes_no_other_from_the_first_row_on(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "s", {**MANIFEST, "actor": "policy:1"}) as store:
+        one, two = (replace(Result.judged(EPISODES[0]), actor=f"policy:{n}") for n in (1, 2))
+        with pytest.raises(IntegrityError, match="another actor"):
+            store.commit(two)
+        store.commit(one)
+        assert store.rows() == [one]
+
+
 def test_one_writer_and_many_readers(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Store.create(path, MANIFEST) as store:

@@ -19,6 +19,7 @@ from fabrika._errors import (
     InterruptedRunError,
     UnknownNameError,
     UsageError,
+    VersionError,
 )
 from fabrika._pool import Job, Pool
 from fabrika._registry import known, load
@@ -37,7 +38,8 @@ ACTORS = ("expert", "random", "zero")
 def make_actor(spec: str, task: Task, world: World) -> Actor:
     """The actor that ``spec`` names: "expert", "zero", "random", or a policy file.
 
-    The file's suffix picks its loader among the plug-ins "fabrika.policies".
+    The file's suffix picks its loader among the plug-ins "fabrika.policies". Raises
+    `ContractError` if the loader names its actor otherwise than by the file's digest.
     """
     if spec == "expert":
         return task.expert()
@@ -47,7 +49,13 @@ def make_actor(spec: str, task: Task, world: World) -> Actor:
         return Random(world.acts)
     path = _policy_file(spec)
     loader = cast(Callable[[Path], Actor], load("policies", path.suffix.removeprefix(".")))
-    return loader(path)
+    actor, name = loader(path), _policy_name(path)
+    if actor.name != name:
+        raise ContractError(
+            f"the loader of {path} names its actor {actor.name!r}, not {name!r}: the name is the "
+            "file's SHA-256, so that evidence of two candidates cannot be mixed."
+        )
+    return actor
 
 
 def run_scenarios(
@@ -64,7 +72,8 @@ def run_scenarios(
     """Roll out and judge the scenarios; their results, in the order of ``indices``.
 
     With a ``store``, every judged episode is kept there, whether it passed or not, and what is
-    there already is not run again: the same call continues a run that was interrupted.
+    there already is not run again: the same call continues a run that was interrupted, unless
+    the task has changed since (`VersionError`).
     ``on_result`` is called once for each result, stored ones first, then as they come in.
     The results do not depend on ``workers``: 1 runs in this process.
 
@@ -72,7 +81,8 @@ def run_scenarios(
     """
     if workers < 1 or not indices or len(set(indices)) != len(indices):
         raise UsageError(f"{workers} workers, indices {list(indices)[:9]}: one or more, each once.")
-    find_task(task).scenario(split, min(indices), draw)  # what is wrong is said before any work
+    plan = find_task(task)
+    plan.scenario(split, min(indices), draw)  # what is wrong is said before any work
     if actor not in ACTORS:
         _policy_file(actor)
     job = Job(task=task, actor=actor, split=split, draw=draw, store=store)
@@ -88,6 +98,7 @@ def run_scenarios(
             asked = set(indices)
             for result in folder.rows() if folder else []:
                 if result.index in asked:
+                    _require_same_task(plan, result, store)
                     take(result)
             todo = [index for index in indices if index not in done]
             with closing(
@@ -158,8 +169,8 @@ def _open_store(job: Job) -> Store:
     """The job's store, new or to be continued, open for writing."""
     assert job.store is not None
     actor = job.actor
-    if actor not in ACTORS:  # a policy is its bytes, wherever they lie
-        actor = "policy:" + hashlib.sha256(_policy_file(actor).read_bytes()).hexdigest()[:12]
+    if actor not in ACTORS:
+        actor = _policy_name(_policy_file(actor))
     manifest = {"task": job.task, "actor": actor, "split": job.split, "draw": job.draw}
     if is_store(job.store):
         return Store.resume(job.store, manifest)
@@ -174,3 +185,23 @@ def _policy_file(spec: str) -> Path:
     if suffix not in known("policies"):
         raise UnknownNameError("kind of policy file", suffix, known("policies"))
     return path
+
+
+def _policy_name(path: Path) -> str:
+    """A policy is its bytes, wherever they lie."""
+    return "policy:" + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _require_same_task(task: Task, result: Result, store: Path | None) -> None:
+    """Refuse to add to results of the same task as it was: the mixture would prove nothing."""
+    again = task.scenario(result.split, result.index, result.draw)
+    limits = [(c.name, c.kind, c.at_least, c.at_most) for c in task.checks]
+    found = result.verdict.findings if result.verdict else ()
+    judged = [(f.check, f.kind, f.at_least, f.at_most) for f in found]
+    what = "scenarios" if again.id != result.scenario_id else "checks"
+    if again.id != result.scenario_id or (judged and judged != limits):
+        raise VersionError(
+            f"{store} was made by a task {task.name!r} with other "
+            f"{what} (see scenario {result.index}): the task has changed since. Choose another "
+            "folder, or give the changed task a new version."
+        )

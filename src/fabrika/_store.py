@@ -153,11 +153,14 @@ class Store:
         if result.digest and not self._object(result.digest).exists():
             raise IntegrityError(f"episode {result.digest} was never sealed in {self.path}.")
         first = self._select("ORDER BY position LIMIT 1")
-        if first and first[0].actor != result.actor:
-            raise IntegrityError(
-                f"{self.path} holds {first[0].actor!r}; {result.actor!r} is another actor. "
-                "Choose another folder."
-            )
+        promised = str(self.manifest.get("actor", ""))
+        promised = promised if promised.startswith("policy:") else result.actor
+        for actor in (promised, *(row.actor for row in first)):
+            if actor != result.actor:
+                raise IntegrityError(
+                    f"{self.path} holds {actor!r}; {result.actor!r} is another actor. "
+                    "Choose another folder."
+                )
         present = self._select("WHERE position = ?", result.index)
         if present and present[0].to_json(timed=False) != result.to_json(timed=False):
             raise IntegrityError(f"scenario {result.index} is in {self.path} with another result.")

@@ -119,3 +119,9 @@ class Follower:
 
 def load_follower(path: Path) -> Follower:
     return Follower(path)
+
+
+def load_nameless(path: Path) -> Follower:
+    policy = Follower(path)
+    policy.name = "mine"
+    return policy
