@@ -223,10 +223,38 @@ def test_cards_that_cannot_be_trusted_are_refused(tmp_path: Path) -> None:
         {"fade": -1},
         {"lags": []},
         {"words": 3},
+        {"words": "3"},
+        {"lags": "01"},
+        {"lags": [0.5]},
+        {"chunk": "6"},
+        {"reads": ["joint/arm"]},
+        {"acts": None},
+        {"limits": [1]},
+        {"limits": {"arm": {"low": ["a"] * 7, "high": [1] * 7, "step": [1] * 7}}},
+        {"limits": {"arm": {"low": [2] * 7, "high": [1] * 7, "step": [1] * 7}}},
+        {"limits": {"arm": {"low": [0] * 7, "high": [1] * 7, "step": [-1] * 7}}},
     ):
         with pytest.raises((UsageError, IntegrityError)):
             load_policy(edited(path, out, **wrong))
     assert load_policy(edited(path, out, execute=6)).card.execute == 6
+
+
+@pytest.mark.parametrize("place", ["weights.bin", "../weights.bin", "/dev/zero"])
+def test_weights_outside_of_the_file_are_refused(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They could be exchanged while the policy's digest stays the same."""
+    model = onnx.load(write(random_policy(CARD), tmp_path / "whole.onnx"))
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    tensor = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+    for folder in (Path(), Path("..")):
+        (folder / "weights.bin").write_bytes(tensor.raw_data)
+    onnx.external_data_helper.set_external_data(tensor, place, 0, len(tensor.raw_data))
+    tensor.ClearField("raw_data")
+    Path("policy.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match="not an ONNX model that runs here"):
+        load_policy(Path("policy.onnx"))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from fabrika.learn._card import CARD_KEY, Card, recalled
 from fabrika.learn._words import WORDS, embed
 
 INSTRUCTION = "instruction"
+_EXTERNAL_WEIGHTS = "session.model_external_initializers_file_folder_path"
 
 
 def load_policy(path: Path) -> OnnxPolicy:
     """The actor of a ``policy.onnx``.
 
-    Raises `UsageError` if the file is not an ONNX model, has no card, or does not fit its card;
-    `VersionError` if another version of Fabrika wrote the card.
+    Raises `UsageError` if the file is not an ONNX model, keeps weights in other files, has no
+    card, or does not fit its card; `VersionError` if another version of Fabrika wrote the card.
     """
     try:
         data = path.read_bytes()
@@ -34,6 +35,9 @@ def load_policy(path: Path) -> OnnxPolicy:
     # One thread: sums are then always in one order, and workers do not fight for cores.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    # A policy is one file, named by its digest: weights that lie beside it could be exchanged
+    # unseen. Nothing lies in this folder, so that the runtime refuses them.
+    options.add_session_config_entry(_EXTERNAL_WEIGHTS, "/dev/null/none")
     try:
         session = InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has a kind of its own for each way to be malformed
@@ -153,6 +157,8 @@ def _check_fits(session: InferenceSession, card: Card, path: Path) -> None:
         size = prod(card.acts.get(name, (0,)))
         sane = sane and limits.keys() == {"low", "high", "step"}
         sane = sane and all(len(value) == size for value in limits.values())
+        sane = sane and all(a <= b for a, b in zip(limits["low"], limits["high"], strict=True))
+        sane = sane and all(step >= 0 for step in limits["step"])
     if not sane:
         raise UsageError(f"{path}: its card asks for what cannot be run. Export it again.")
     if inputs != found_in or outputs != found_out:

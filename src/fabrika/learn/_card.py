@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import prod
+from operator import index
 from typing import Any, Literal, cast
 
 from fabrika._errors import UsageError, VersionError
@@ -75,9 +76,39 @@ class Card:
         unknown = data.keys() ^ {f.name for f in fields(cls)}
         if unknown:
             raise UsageError(f"{where}: its card lacks, or adds, {sorted(unknown)}. Train again.")
-        for group in ("reads", "pictures", "acts"):
-            data[group] = {name: tuple(shape) for name, shape in data[group].items()}
-        return cls(**{**data, "lags": tuple(data["lags"])})
+        try:
+            return cls(**{name: _READ.get(name, _as_it_is)(value) for name, value in data.items()})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"{where}: its card cannot be read ({error}). Train again.") from error
+
+
+def _whole(values: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(index(value) for value in values)
+
+
+def _shapes(group: Mapping[str, Any]) -> dict[str, Shape]:
+    return {name: _whole(shape) for name, shape in group.items()}
+
+
+def _limits(group: Mapping[str, Any]) -> dict[str, Limits]:
+    return {
+        name: {key: [float(value) for value in values] for key, values in limits.items()}
+        for name, limits in group.items()
+    }
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("reads", "pictures", "acts"), _shapes),
+    **dict.fromkeys(("chunk", "execute", "words"), index),
+    **dict.fromkeys(("dt", "fade"), float),
+    "lags": _whole,
+    "limits": _limits,
+}
+"""How the fields that a policy runs on are read from JSON; each raises for another kind."""
 
 
 def recalled(name: str) -> str:
