@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,22 +51,55 @@ def test_actors_that_know_nothing_fail(task: Task, kind: type[Zero] | type[Rando
         assert not judge(episode, task.checks).passed
 
 
-@TASKS
-def test_each_goal_check_can_fail(task: Task) -> None:
-    """At the start nothing is done yet: every episode cut to its first second fails a goal."""
-    from dataclasses import replace
+Planted = tuple[str, tuple[slice | int, ...], float | list[float]]
+"""A truth signal, which of its entries, and what they are set to."""
 
+
+def spoilt(thing: str, standing: str, resting: str) -> dict[str, Planted]:
+    """What makes the checks of one thing fail: tilted, moving, falling."""
+    tilted = [float(np.cos(0.2)), float(np.sin(0.2)), 0.0, 0.0]
+    return {
+        standing: (thing, (slice(3, 7),), tilted),
+        resting: (thing, (7,), 0.1),
+        f"drop-{thing}": (thing, (9,), -1.0),
+    }
+
+
+SHARED: dict[str, Planted] = {
+    "joint": ("overrun", (0,), 0.05),
+    "velocity": ("velocity", (0,), 1.3),
+    "torque": ("torque", (0,), 1.0),
+    "force": ("contact", (0,), 200.0),
+    "self-collision": ("contact", (1,), 5.0),
+    "penetration": ("contact", (2,), 0.01),
+    "squeeze": ("contact", (3,), 400.0),
+    "released": ("support", (0, 1), 1.0),
+    "drop-clutter_0": ("clutter_0", (9,), -1.0),
+}
+PLANTED = {
+    MUG.name: {**SHARED, **spoilt("mug", "upright", "at-rest"), "placed": ("mug", (2,), 0.9)},
+    TRAY.name: {
+        **SHARED,
+        **spoilt("tray", "level", "at-rest"),
+        **spoilt("can", "can-upright", "can-at-rest"),
+        "placed": ("tray", (2,), 0.9),
+        "can-on-tray": ("can", (0,), 9.0),
+    },
+}
+
+
+@TASKS
+def test_each_check_can_fail(task: Task) -> None:
+    """One wrong entry at the end of a good episode, and the check that is about it fails."""
     episode = expert_episodes(task)[0]
-    cut = 25
-    early = replace(
-        episode,
-        times=episode.times[: cut + 1],
-        observations={n: v[: cut + 1] for n, v in episode.observations.items()},
-        actions={n: v[:cut] for n, v in episode.actions.items()},
-        executed={n: v[:cut] for n, v in episode.executed.items()},
-        states=episode.states[: cut + 1],
-    )
-    assert "goal/placed" in judge(early, task.checks).reason
+    for check in (check for check in task.checks if check.kind != "quality"):
+        signal, entries, value = PLANTED[task.name][check.name]
+        spoiled = np.array(episode.observations[f"truth/{signal}"])
+        spoiled[(-1, *entries)] = value
+        seen = {**episode.observations, f"truth/{signal}": spoiled}
+        verdict = judge(replace(episode, observations=seen), task.checks)
+        assert not verdict.passed
+        assert check.name in {f.check for f in verdict.findings if not f.ok}
 
 
 @TASKS
