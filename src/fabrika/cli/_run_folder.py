@@ -112,11 +112,6 @@ def write_json(path: Path, data: Any) -> None:
         staged.unlink(missing_ok=True)
 
 
-def _empty(path: Path) -> bool:
-    """True for a folder with nothing in it, but perhaps a lock that was taken before."""
-    return path.is_dir() and all(entry.name == "lock" for entry in path.iterdir())
-
-
 def _new_manifest(claim: Mapping[str, Any], command: str) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
