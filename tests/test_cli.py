@@ -123,6 +123,12 @@ def test_every_listing_is_json(what: str) -> None:
     assert isinstance(data("list", what), list)
 
 
+def test_a_folder_without_runs_is_told_and_is_no_data(tmp_path: Path) -> None:
+    result = call("list", "runs", "--in", tmp_path)
+    assert result.exit_code == 0 and result.stdout == "" and "there is no run" in result.stderr
+    assert data("list", "runs", "--in", tmp_path) == []
+
+
 def test_signals_are_listed_with_their_units() -> None:
     rows = data("list", "signals", TOY)
     assert {row["kind"] for row in rows} == {"observes", "acts"} and all(r["unit"] for r in rows)

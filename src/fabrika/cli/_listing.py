@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fabrika.cli._console import emit, table
+from fabrika.cli._console import emit, say, table
 from fabrika.cli._options import FOLDER, json_option
 
 
@@ -84,6 +84,8 @@ def runs(folder: Path, as_json: bool) -> None:
             rows.append(_run_row(file.parent, manifest))
         except (ValueError, KeyError, TypeError) as error:
             rows.append({"run": str(file.parent), "problem": f"cannot be read: {error}"})
+    if not rows:
+        say(f"there is no run in {folder}; look elsewhere with --in")
     _show(rows, as_json)
 
 
@@ -156,6 +158,8 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     """The rows as JSON, or as a table without the columns that are empty throughout."""
     if as_json:
         emit(rows)
+        return
+    if not rows:
         return
     columns = list(dict.fromkeys(key for row in rows for key in row))
     columns = [c for c in columns if any(row.get(c) not in ("", None, []) for row in rows)]
