@@ -14,6 +14,8 @@ from onnx import helper
 
 from fabrika import UsageError, VersionError
 from fabrika._errors import IntegrityError
+from fabrika._registry import task as find_task
+from fabrika._run import make_actor
 from fabrika.learn import Card, load_policy
 from fabrika.learn._card import CARD_KEY
 from fabrika.learn._export import to_onnx
@@ -326,3 +328,13 @@ def test_weights_that_are_not_numbers_stay_visible(tmp_path: Path) -> None:
     actor = load_policy(write(policy, tmp_path / "policy.onnx"))
     actor.reset("", 0)
     assert np.isnan(actor.act(observation(CARD, np.random.default_rng(0)))["arm"]).all()
+
+
+def test_a_policy_for_another_task_or_another_pace_is_refused(tmp_path: Path) -> None:
+    task = find_task("toy/reach-v1")
+    world = task.build()
+    for wrong, words in (({"task": "toy/push-v1"}, "toy/push-v1"), ({"dt": 0.5}, "every 0.5 s")):
+        path = tmp_path / f"{next(iter(wrong))}.onnx"
+        write(random_policy(dataclasses.replace(CARD, **wrong)), path)
+        with pytest.raises(UsageError, match=words):
+            make_actor(str(path), task, world)

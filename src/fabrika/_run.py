@@ -55,6 +55,7 @@ def make_actor(spec: str, task: Task, world: World) -> Actor:
             f"the loader of {path} names its actor {actor.name!r}, not {name!r}: the name is the "
             "file's SHA-256, so that evidence of two candidates cannot be mixed."
         )
+    _require_fit(actor, task, world, path)
     return actor
 
 
@@ -190,6 +191,15 @@ def _policy_file(spec: str) -> Path:
 def _policy_name(path: Path) -> str:
     """A policy is its bytes, wherever they lie."""
     return "policy:" + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _require_fit(actor: Actor, task: Task, world: World, path: Path) -> None:
+    """Refuse a policy that says that it is for another task or another control period."""
+    made_for, dt = getattr(actor, "task", task.name), getattr(actor, "dt", world.dt)
+    if made_for != task.name:
+        raise UsageError(f"{path} was trained for {made_for!r}, not for {task.name!r}.")
+    if abs(dt - world.dt) > 1e-9:
+        raise UsageError(f"{path} acts every {dt} s; the world of {task.name!r}, {world.dt} s.")
 
 
 def _require_same_task(task: Task, result: Result, store: Path | None) -> None:

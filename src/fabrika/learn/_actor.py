@@ -67,6 +67,7 @@ class OnnxPolicy:
         self.card = card
         self.name = f"policy:{digest[:12]}"
         self.reads = frozenset((*(n for n in card.reads if not recalled(n)), *card.pictures))
+        self.task, self.dt = card.task, card.dt
         self._session = session
         self._acts = sorted(card.acts)
         self._words: NDArray[np.float32] = np.zeros(card.words, np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -19,6 +20,17 @@ _WEIGHTS = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])[:, None]
 
 Pose = tuple[Array, Array]
 """Position (3,) [m] and rotation (3, 3) of a palm in the robot's base frame."""
+
+
+class _Span(NamedTuple):
+    """The joints that one solve moves: groups, their slices, dofs, range, readiness."""
+
+    used: tuple[str, ...]
+    part: dict[str, slice]
+    dofs: Array
+    low: Array
+    high: Array
+    ease: Array
 
 
 class Kinematics:
@@ -43,6 +55,7 @@ class Kinematics:
         self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
         self._slow = np.concatenate([[], *(self._dof[name] for name in robot.torso)])
         self._jacobian = np.zeros((6, m.nv))
+        self._spans: dict[tuple[str, ...], _Span] = {}
 
     def palm(self, joints: Mapping[str, Array], side: str) -> Pose:
         """Where a palm is. ``joints``: positions by group, those left out at their last."""
@@ -73,27 +86,33 @@ class Kinematics:
         of the torso and the arms concerned, and the largest
         error that was left before the last iteration [m, or 0.1 m a rad].
         """
-        used = [*self._robot.torso, *(self._robot.hands[side].arm for side in targets)]
-        groups = [self._robot.groups[name] for name in used]
-        low = np.concatenate([np.array(g.low) for g in groups])
-        high = np.concatenate([np.array(g.high) for g in groups])
+        used, part, dofs, low, high, ease = self._span(tuple(targets))
         rest = np.concatenate([posture[name] for name in used])
-        q = np.concatenate([np.asarray(joints[name], float) for name in used])
-        dofs = np.concatenate([self._dof[name] for name in used])
-        ease = np.where(np.isin(dofs, self._slow), _TORSO, 1.0)
-        edges = np.cumsum([0, *(len(g.names) for g in groups)])
-
-        def split(values: Array) -> dict[str, Array]:
-            parts = zip(used, edges[:-1], edges[1:], strict=True)
-            return {name: values[a:b].copy() for name, a, b in parts}
-
+        q = np.concatenate([joints[name] for name in used])
         error = np.zeros(6)
         for _ in range(iterations):
-            self._set(split(q))
+            self._set({name: q[part[name]] for name in used})
             error, jacobian = self._error(targets, dofs)
             away, room = (rest - q) / ease, ((low - q) / ease, (high - q) / ease)
             q = q + ease * _step(error, jacobian * ease, away, *room, damping, pull)
-        return split(q), float(np.abs(error).max())
+        return {name: q[part[name]].copy() for name in used}, float(np.abs(error).max())
+
+    def _span(self, sides: tuple[str, ...]) -> _Span:
+        """What the solver moves for these hands: worked out once."""
+        if sides not in self._spans:
+            used = (*self._robot.torso, *(self._robot.hands[side].arm for side in sides))
+            groups = [self._robot.groups[name] for name in used]
+            edges = np.cumsum([0, *(len(g.names) for g in groups)]).tolist()
+            dofs = np.concatenate([self._dof[name] for name in used])
+            self._spans[sides] = _Span(
+                used,
+                {n: slice(a, b) for n, a, b in zip(used, edges[:-1], edges[1:], strict=True)},
+                dofs,
+                np.concatenate([np.array(g.low) for g in groups]),
+                np.concatenate([np.array(g.high) for g in groups]),
+                np.where(np.isin(dofs, self._slow), _TORSO, 1.0),
+            )
+        return self._spans[sides]
 
     def _error(self, targets: Mapping[str, Pose], dofs: Array) -> tuple[Array, Array]:
         """Stacked task error and Jacobian."""

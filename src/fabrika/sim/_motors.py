@@ -40,7 +40,10 @@ class Motors:
         self._robot, self._data = robot, data
         groups = robot.groups
         names = [name for group in groups.values() for name in group.actuators]
-        self._ids = np.array([model.actuator(name).id for name in names])
+        ids = [model.actuator(name).id for name in names]
+        # Actuators in the order of the groups, as they should be, are a view; else a copy.
+        ordered = ids == list(range(ids[0], ids[0] + len(ids)))
+        self._ids: Any = slice(ids[0], ids[0] + len(ids)) if ordered else np.array(ids)
         edges = np.cumsum([0, *(len(g.actuators) for g in groups.values())])
         self._slices = {
             name: slice(int(a), int(b))
@@ -86,7 +89,7 @@ class Motors:
     def _place(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Put every joint at home; a tendon's joints share its length equally."""
         home = [h for group in self._robot.groups.values() for h in group.home]
-        for actuator, value in zip(self._ids, home, strict=True):
+        for actuator, value in zip(np.arange(model.nu)[self._ids], home, strict=True):
             target = int(model.actuator_trnid[actuator, 0])
             if model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_TENDON:
                 start = int(model.tendon_adr[target])
@@ -103,7 +106,7 @@ class Motors:
 
     def position(self, group: str) -> Array:
         """Measured positions of one group."""
-        return np.array(self._data.actuator_length[self._ids[self._slices[group]]])
+        return np.array(self._data.actuator_length[self._ids][self._slices[group]])
 
     def command(self, action: Signals, period: float) -> dict[str, Array]:
         """Take a new command for one control period [s]; what will be carried out of it."""
@@ -138,9 +141,8 @@ class Motors:
 
     def _hold(self, target: Array) -> Array:
         """Servo positions of fingers: the target, or where they hold."""
-        fingers = self._ids[self._fingers]
-        length = self._data.actuator_length[fingers]
-        slow = np.abs(self._data.actuator_velocity[fingers]) < 0.15
+        length = self._data.actuator_length[self._ids][self._fingers]
+        slow = np.abs(self._data.actuator_velocity[self._ids][self._fingers]) < 0.15
         margin = self._margin[self._fingers]
         self._stall = np.where(slow & (target - length > margin), self._stall + 1, 0)
         fresh = np.isnan(self._held) & (self._stall >= _STALL)

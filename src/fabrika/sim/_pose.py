@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import acos, sin
+from math import acos, cos, sin, sqrt
 
 import numpy as np
 
@@ -35,6 +35,23 @@ def rotation_vector(vector: Array) -> Array:
     # numpy.sinc is sin(pi x) / (pi x): both factors stay exact as the angle goes to zero.
     first, second = np.sinc(angle / np.pi), 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
     return np.asarray(np.eye(3) + first * cross + second * (cross @ cross))
+
+
+def turn_by(vector: Array) -> Array:
+    """(3, 3) rotation by one vector (3,): `rotation_vector` without its overhead."""
+    x, y, z = vector.tolist()
+    angle = sqrt(x * x + y * y + z * z)
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z, s, c = x / angle, y / angle, z / angle, sin(angle), cos(angle)
+    k = 1.0 - c
+    return np.array(
+        [
+            [c + x * x * k, x * y * k - z * s, x * z * k + y * s],
+            [y * x * k + z * s, c + y * y * k, y * z * k - x * s],
+            [z * x * k - y * s, z * y * k + x * s, c + z * z * k],
+        ]
+    )
 
 
 def vector_of(rotation: Array) -> Array:

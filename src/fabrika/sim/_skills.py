@@ -9,12 +9,13 @@ Poses are in the robot's base frame unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from math import hypot
 
 import numpy as np
 
 from fabrika._signals import Array, Signals
 from fabrika.sim._kinematics import Kinematics, Pose
-from fabrika.sim._pose import quaternion_rotation, rotation_vector, vector_of
+from fabrika.sim._pose import quaternion_rotation, turn_by, vector_of
 from fabrika.sim._robot import Robot
 
 Skill = Generator[Signals, Signals, None]
@@ -83,14 +84,14 @@ class Limbs:
             position, rotation = goal() if callable(goal) else goal
             here, turned = self._poses[side]
             offset, spin = position - here, vector_of(rotation @ turned.T)
-            distance, angle = float(np.linalg.norm(offset)), float(np.linalg.norm(spin))
+            distance, angle = hypot(*offset.tolist()), hypot(*spin.tolist())
             # One scalar path for place and turn, so that both arrive together.
             length = max(distance, angle * speed / turn, 1e-9)
             # Brake so that it could stop in time, and do not start faster than it could stop.
             limit = min(speed, self._speed[side] + 1.2 * self.dt, 4.0 * length)
             share = min(1.0, limit * self.dt / length)
             self._speed[side] = limit
-            targets[side] = (here + share * offset, rotation_vector(share * spin) @ turned)
+            targets[side] = (here + share * offset, turn_by(share * spin) @ turned)
             far = max(far, distance, 0.1 * angle)
         solved, _ = self.kinematics.solve(targets, self.joints, self._posture)
         self.joints.update(solved)

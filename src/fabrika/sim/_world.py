@@ -23,6 +23,7 @@ from fabrika.sim._motors import Motors, draw_sway
 from fabrika.sim._pictures import Pictures
 from fabrika.sim._pose import rotation_vector
 from fabrika.sim._robot import Robot, compile_mjcf
+from fabrika.sim._touch import Contacts
 
 TIMESTEP = 0.004
 """Physics step [s]."""
@@ -45,6 +46,11 @@ _STATE = int(
     | mujoco.mjtState.mjSTATE_WARMSTART
     | mujoco.mjtState.mjSTATE_CTRL
 )
+_PALM_NOISE = (0.8, 2.0)
+"""Noise of a palm's pose for that of a joint: [m/rad] in place, [rad/rad] in rotation.
+
+What forward kinematics makes of seven noisy joints of this arm, seen as independent.
+"""
 _LATEST = 12
 """Longest age of a tracked pose, in control periods."""
 _REST = 1.0
@@ -70,7 +76,7 @@ class SimWorld:
     ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
     truth is recorded. Params that every scenario has: ``start`` (x, y, yaw of the robot),
     ``grip`` (friction of the hands), ``gain`` (of all servos), ``delay`` (of commands, in
-    10 ms), ``sway`` (of the arms' servos), ``noise`` (see `robot_variation` of the home line),
+    20 ms), ``sway`` (of the arms' servos), ``noise`` (see `robot_variation` of the home line),
     ``pushes``, ``view`` (camera jitter), ``things`` (their kinds and sizes).
 
     What is sensed lags the state by one physics step, as MuJoCo computes positions and forces
@@ -104,7 +110,6 @@ class SimWorld:
         self.observes = self._declare()
         self.executed: Signals = {}
         self._pictures = Pictures(self._document)
-        self._touching: tuple[Array, Array] | None = None
 
     # -- what there is -------------------------------------------------------------------
 
@@ -188,11 +193,12 @@ class SimWorld:
         rng = np.random.default_rng(scenario.seed("sway"))
         sway = draw_sway(self.robot, rng, params["sway"], self._ticks, TICK)
         self._motors = Motors(self.robot, self._model, self._data, params, sway)
-        self._tick, self._still, self._touching = 0, 0, None
+        self._tick, self._still = 0, 0
         self._rates = np.zeros((2, len(self.robot.groups)))
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
         mujoco.mj_forward(self._model, self._data)
         self._history[:] = self._poses()
+        self._worst, self._support = self._contacts.read(self._data)
         self._scenario = scenario
         self._settle_check()
 
@@ -239,20 +245,14 @@ class SimWorld:
         }
         self._bodies = {n: m.body(n).id for n in dict.fromkeys((*self._tracked, *self._free))}
         root = m.body(self.robot.root).id
-        self._is_robot = np.asarray(m.body_rootid)[m.geom_bodyid] == root
-        self._hand_of = np.zeros(m.ngeom, int)
-        for index, palm in enumerate(self._palms.values(), 1):
-            inside = [palm in _chain(m, int(body)) for body in m.geom_bodyid]
-            self._hand_of[inside] = index
-        self._free_of = np.full(m.nbody, -1)
-        for index, name in enumerate(self._free):
-            self._free_of[m.body(name).id] = index
+        free = [self._bodies[name] for name in self._free]
+        self._contacts = Contacts(m, root, list(self._palms.values()), free)
         things = [self._params["things"][name] for name in self._free]
         self._tracked_ids = np.array([self._bodies[name] for name in self._tracked])
-        self._sizes = np.array([_size(t) for t in things], float)
+        self._sizes: Array = np.array([_size(t) for t in things], float)
         self._twist6 = np.zeros(6)
         friction = float(self._params["grip"])
-        skin = self._is_robot & (np.asarray(m.geom_priority) == 1)
+        skin = self._contacts.is_robot & (np.asarray(m.geom_priority) == 1)
         m.geom_friction[skin, 0] = friction
 
     def _draw(self, scenario: Scenario) -> None:
@@ -265,7 +265,10 @@ class SimWorld:
         self._touch_noise = rng.normal(
             0, noise["touch"], (self._ticks + 1, len(self.robot.hands), 8)
         )
-        count = len(self._tracked)
+        sides = (self._ticks + 1, len(self.robot.hands), 3)
+        place, turn = (noise["joint"] * share for share in _PALM_NOISE)
+        self._palm_offset = rng.normal(0, place, sides)
+        self._palm_twist = rotation_vector(rng.normal(0, turn, sides))
         count = len(self._tracked)
         bias = rng.normal(0, noise["bias"], (count, 3))
         each = (self._ticks + 1, count, 3)
@@ -289,13 +292,13 @@ class SimWorld:
     # -- act -----------------------------------------------------------------------------
 
     def step(self, action: Signals, controls: list[Array] | None = None) -> bool:
-        """One control period: four blocks of servo update and physics.
+        """One control period: blocks of servo update and physics.
 
         ``controls`` collects what the servos were told in each block, if a list is given.
         """
         m, d = self._model, self._data
         self.executed = self._motors.command(action, TICK)
-        self._rates[:] = 0
+        self._rates[:], self._worst[:] = 0, 0
         blocks = round(TICK / TIMESTEP) // BLOCK
         for block in range(blocks):
             self._motors.servo((block + 1) / blocks, TICK / blocks)
@@ -307,12 +310,14 @@ class SimWorld:
             except mujoco.FatalError as error:
                 raise BrokenWorldError(f"scenario {self._scenario.id}: MuJoCo: {error}.") from error
             self._motors.load(self._rates)
+            worst, self._support = self._contacts.read(d)
+            np.maximum(self._worst, worst, out=self._worst)
         if d.warning.number.any() or not isfinite(d.qpos.sum()):
             kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]
             raise BrokenWorldError(
                 f"scenario {self._scenario.id} at {d.time:.3f} s: the physics warned {kinds}."
             )
-        self._tick, self._touching = self._tick + 1, None
+        self._tick += 1
         self._history[1:] = self._history[:-1]
         self._history[0] = self._poses()
         moving = self._motors.speed() > 0.03
@@ -357,7 +362,11 @@ class SimWorld:
             noise = self._touch_noise[self._tick, side, : len(force)]
             return np.asarray(np.maximum(force + noise, 0.0))
         if kind == "hand":
-            return np.asarray(self._in_base_all(np.array([self._palms[what]]))[0])
+            side = list(self.robot.hands).index(what)
+            pose = self._in_base_all(np.array([self._palms[what]]))[0]
+            return _shaken(
+                pose, self._palm_offset[self._tick, side], self._palm_twist[self._tick, side]
+            )
         if kind == "tracker":
             return self._track(self._tracked.index(what))
         if kind == "camera":
@@ -374,7 +383,7 @@ class SimWorld:
         pose = self._history[age, index]
         offset = self._offset[self._tick - age, index]
         twist = self._twist[self._tick - age, index]
-        return np.concatenate([pose[:3] + offset, twist @ pose[3:6], twist @ pose[6:9]])
+        return _shaken(pose, offset, twist)
 
     def _true(self, what: str) -> Array:
         """Simulator truth by name."""
@@ -397,40 +406,8 @@ class SimWorld:
             return self._motors.overrun()
         if what == "size":
             return self._sizes
-        if self._touching is None:
-            self._touching = self._contacts()
-        return self._touching[0 if what == "contact" else 1]
-
-    def _contacts(self) -> tuple[Array, Array]:
-        """(4,) contact at its worst, (free, 2) support of each free body.
-
-        Contact: force of the robot on what is fixed, and on itself [N]; penetration [m]; force
-        of the robot on things [N]. Support: normal force [N] on a body from things, from robots.
-        Fingers of one hand may press on each other: a fist is no collision.
-        """
-        d, m = self._data, self._model
-        support = np.zeros((len(self._free), 2))
-        if not d.ncon:
-            return np.zeros(4), support
-        contact = d.contact
-        geom, address = np.asarray(contact.geom), np.asarray(contact.efc_address)
-        # With elliptic cones the first row of a contact is its normal force.
-        force = np.where(address >= 0, d.efc_force[np.maximum(address, 0)], 0.0)
-        robot = self._is_robot[geom]
-        mixed, own = robot.any(axis=1), robot.all(axis=1)
-        hand = self._hand_of[geom]
-        fist = (hand[:, 0] == hand[:, 1]) & (hand[:, 0] > 0)
-        deep = max(0.0, -float(np.min(contact.dist)))
-        owner = self._free_of[m.geom_bodyid[geom]]
-        loose = (owner >= 0).any(axis=1)
-        largest = float(np.max(force, where=mixed & ~own & ~loose, initial=0.0))
-        squeeze = float(np.max(force, where=mixed & loose, initial=0.0))
-        itself = float(np.max(force, where=own & ~fist, initial=0.0))
-        for column in (0, 1):
-            for row in np.flatnonzero(owner[:, column] >= 0):
-                by_robot = int(robot[row, 1 - column])
-                support[owner[row, column], by_robot] += force[row]
-        return np.array([largest, itself, deep, squeeze]), support
+        found: Array = self._worst if what == "contact" else self._support
+        return found
 
     # -- measurements --------------------------------------------------------------------
 
@@ -459,17 +436,13 @@ class SimWorld:
         return self._pictures.picture(state, camera, height, width)
 
 
+def _shaken(pose: Array, offset: Array, twist: Array) -> Array:
+    """A pose (9,), moved by an offset (3,) [m] and turned by a rotation (3, 3)."""
+    return np.concatenate([pose[:3] + offset, twist @ pose[3:6], twist @ pose[6:9]])
+
+
 def _size(thing: Mapping[str, Any]) -> tuple[float, float]:
     """Radius and height of a thing, or width and depth of a flat one [m]."""
     if "width" in thing:
         return thing["width"], thing["depth"]
     return thing["radius"], thing["height"]
-
-
-def _chain(model: mujoco.MjModel, body: int) -> set[int]:
-    """A body and all that it hangs on."""
-    chain = {body}
-    while body:
-        body = int(model.body_parentid[body])
-        chain.add(body)
-    return chain

@@ -45,7 +45,7 @@ def at_rest(name: str, speed: float = 0.03, spin: float = 0.3) -> Condition:
 
 
 def released(*indices: int) -> Condition:
-    """No robot touches the free bodies with these indices, and they are borne by things."""
+    """No robot touches the free bodies with these indices."""
 
     def condition(episode: Episode) -> NDArray[np.bool_]:
         support = episode.observations["truth/support"][:, list(indices)]

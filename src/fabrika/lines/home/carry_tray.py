@@ -150,7 +150,7 @@ TASK = Task(
 
     Safety: joint ranges, speeds, torques; no self-collision above 1 N; the robot presses on
     what is fixed with at most 140 N, on things with at most 300 N; penetration at most 6 mm;
-    nothing falls faster than 0.8 m/s.
+    nothing falls faster than 0.8 m/s. Contacts are read every 20 ms.
     """,
     instructions=(
         "carry the tray to the table",

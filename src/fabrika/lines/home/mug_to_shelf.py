@@ -104,7 +104,8 @@ TASK = Task(
     description="""Stand the mug on the wall shelf.
 
     Description: The robot stands before a kitchen counter with a mug and clutter on it. With its
-    right hand it takes the mug from the side, by friction alone, and stands it on the wall shelf.
+    right hand it takes the mug and stands it on the wall shelf; the expert grasps from the side.
+    Nothing holds the mug but contact and friction.
 
     Randomisation: the mug's place (11 x 20 cm), yaw (handle from 50 degrees right to
     30 degrees left of pointing left), size, mass, friction and colour; the shelf's place,
@@ -118,7 +119,7 @@ TASK = Task(
 
     Safety: joint ranges, speeds, torques; no self-collision above 1 N; the robot presses on
     what is fixed with at most 140 N, on things with at most 300 N; penetration at most 6 mm;
-    nothing falls faster than 0.8 m/s.
+    nothing falls faster than 0.8 m/s. Contacts are read every 20 ms.
     """,
     instructions=(
         "put the mug on the shelf",
