@@ -222,9 +222,8 @@ class Store:
                 f"SELECT position, result, checksum FROM results {where}", values
             ).fetchall()
         except sqlite3.DatabaseError as error:
-            raise IntegrityError(
-                f"{self.path / 'index.sqlite'} cannot be read: {error}."
-            ) from error
+            kind = BusyError if "locked" in str(error) else IntegrityError
+            raise kind(f"{self.path / 'index.sqlite'} cannot be read: {error}.") from error
         for position, text, checksum in found:
             if _sha256(text.encode()) != checksum:
                 raise IntegrityError(f"row {position} of {self.path} is not what was written.")
@@ -244,19 +243,20 @@ def seal_episode(store: Path, episode: Episode) -> str:
     data = dump_episode(episode)
     digest = _sha256(data)
     target = store / "objects" / digest[:2] / f"{digest}.npz"
-    if target.is_file() and _sha256(target.read_bytes()) == digest:
-        return digest
+    there = target.is_file() and _sha256(target.read_bytes()) == digest
     staged = store / "staging" / f"{uuid.uuid4().hex}.npz"
     with _disk(store):
         try:
-            with staged.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            target.parent.mkdir(exist_ok=True)
-            staged.replace(target)
+            if not there:
+                with staged.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                target.parent.mkdir(exist_ok=True)
+                staged.replace(target)
         finally:
             staged.unlink(missing_ok=True)
+        # Also if it was there: who renamed it may have died before this.
         for folder in (target.parent, target.parent.parent):
             _flush_folder(folder)
     return digest
