@@ -14,7 +14,7 @@ import pytest
 from fabrika import BrokenWorldError, Scenario, Task, UnknownNameError
 from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
-from fabrika.sim import THINGS, SimWorld, thing
+from fabrika.sim import CLOID_CLASS, THINGS, Kinematics, SimWorld, thing
 from fabrika.sim._pose import split9, vector_of
 
 HOME = {name: np.array(group.home) for name, group in MUG.build().robot.groups.items()}  # type: ignore[attr-defined]
@@ -222,3 +222,33 @@ def test_depth_is_the_distance_to_what_is_seen() -> None:
     camera = data.camera("head").xpos
     assert depth[20, 64, 0] == pytest.approx(1000 * (0.80 - camera[0]), abs=15)
     world.close()
+
+
+def test_what_stands_is_borne_with_its_weight() -> None:
+    world = world_of(MUG)
+    scenario = edited(MUG, pushes=[])
+    world.reset(scenario)
+    for _ in range(25):
+        world.step(HOME)
+    support = world.observe(["truth/support"])["truth/support"]
+    for row, name in enumerate(("mug", "clutter_0")):
+        weight = 9.81 * scenario.params["things"][name]["mass"]
+        assert support[row] == pytest.approx([weight, 0.0], rel=0.03)
+
+
+def test_palms_are_where_kinematics_puts_the_joints() -> None:
+    noise = dict(MUG.scenario("train", 0).params["noise"]) | {"joint": 0.0}
+    world, kinematics = world_of(MUG), Kinematics(CLOID_CLASS)
+    world.reset(edited(MUG, noise=noise, delay=0))
+    rng = np.random.default_rng(1)
+    for _ in range(15):
+        world.step(shaken(rng))
+    for _ in range(10):
+        world.step(HOME)
+    names = [f"joint/{name}" for name in world.robot.groups]
+    joints = {name.removeprefix("joint/"): v for name, v in world.observe(names).items()}
+    for side in world.robot.hands:
+        seen = world.observe([f"hand/{side}"])[f"hand/{side}"]
+        place, turn = kinematics.palm(joints, side)
+        assert np.allclose(seen[:3], place, atol=1e-6)
+        assert np.allclose(seen[3:], np.concatenate([turn[:, 0], turn[:, 1]]), atol=1e-6)
