@@ -48,7 +48,7 @@ def _longest(holds: Array) -> Array:
 
 def _in_palm(episode: Episode, place: Array, hand: str) -> Array:
     """(T + 1, 3) position of a body's origin in the frame of a palm [m]."""
-    base, palm = episode.observations["truth/base"], episode.observations[f"hand/{hand}"]
+    base, palm = episode.observations["truth/base"], episode.observations[f"truth/palm_{hand}"]
     in_base = np.einsum("tji,tj->ti", base[:, :3, :3], place - base[:, :3, 3])
     x, y = palm[:, 3:6], palm[:, 6:9]
     turn = np.stack([x, y, np.cross(x, y)], axis=2)

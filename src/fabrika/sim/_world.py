@@ -7,7 +7,7 @@ stiff contacts. See docs/results.md for the slip of held objects at these settin
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -150,6 +150,8 @@ class SimWorld:
         signals |= {f"truth/{name}": body for name in self._free}
         fixed = [name for name in self._tracked if name not in self._free]
         signals |= {f"truth/{name}": body for name in fixed}
+        true_pose = replace(pose, truth=True)
+        signals |= {f"truth/palm_{side}": true_pose for side in self.robot.hands}
         return signals
 
     @property
@@ -404,6 +406,9 @@ class SimWorld:
             return np.asarray(self._rates[int(what == "torque")])
         if what == "overrun":
             return self._motors.overrun()
+        if what.startswith("palm_"):
+            palm = self._palms[what.removeprefix("palm_")]
+            return np.asarray(self._in_base_all(np.array([palm]))[0])
         if what == "size":
             return self._sizes
         found: Array = self._worst if what == "contact" else self._support
