@@ -10,16 +10,18 @@ import numpy as np
 
 from fabrika._episode import Episode
 from fabrika._signals import Array
+from fabrika.sim._pose import quaternion_rotation
 
 _SETTLED = 5
 """Control periods left out after lift-off, while the grasp settles, and before the landing."""
 
 
 def slip(episode: Episode, free: Sequence[str], hands: Sequence[str]) -> dict[str, float]:
-    """How far each held thing moved in the palm's frame while it was held [m], by its name.
+    """How far the palm moved on each thing while it held it [m], by the thing's name.
 
-    Held: for at least a second on end a robot's hand presses on it most, and it is up. The palm is
-    the nearest one; its frame is x distal, z along the normal.
+    Held: for at least a second on end a robot's hand presses on it most, and it is up. What
+    moves is the palm's centre in the thing's frame: at the grip, not at the far end of a tray,
+    where a degree of turning is centimetres. Of two hands, the nearer one.
     """
     seen = episode.observations
     moved: dict[str, float] = {}
@@ -30,7 +32,7 @@ def slip(episode: Episode, free: Sequence[str], hands: Sequence[str]) -> dict[st
         held = _longest((robot > 0.5) & (things < 0.5 * robot) & up)[_SETTLED:-_SETTLED]
         if len(held) * episode.dt < 1.0:
             continue
-        offsets = [_in_palm(episode, body[:, :3], hand)[held] for hand in hands]
+        offsets = [_grip(episode, body, hand)[held] for hand in hands]
         nearest = min(offsets, key=lambda path: float(np.linalg.norm(path, axis=1).mean()))
         moved[name] = float(np.linalg.norm(nearest - nearest[0], axis=1).max())
     return moved
@@ -46,13 +48,12 @@ def _longest(holds: Array) -> Array:
     return np.arange(first, end)
 
 
-def _in_palm(episode: Episode, place: Array, hand: str) -> Array:
-    """(T + 1, 3) position of a body's origin in the frame of a palm [m]."""
+def _grip(episode: Episode, body: Array, hand: str) -> Array:
+    """(T + 1, 3) position of a palm in the frame of a body [m]."""
     base, palm = episode.observations["truth/base"], episode.observations[f"truth/palm_{hand}"]
-    in_base = np.einsum("tji,tj->ti", base[:, :3, :3], place - base[:, :3, 3])
-    x, y = palm[:, 3:6], palm[:, 6:9]
-    turn = np.stack([x, y, np.cross(x, y)], axis=2)
-    return np.asarray(np.einsum("tji,tj->ti", turn, in_base - palm[:, :3]))
+    place = np.einsum("tij,tj->ti", base[:, :3, :3], palm[:, :3]) + base[:, :3, 3]
+    turn = quaternion_rotation(body[:, 3:7])
+    return np.asarray(np.einsum("tji,tj->ti", turn, place - body[:, :3]))
 
 
 def bare_seconds(
