@@ -16,6 +16,7 @@ from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
 from fabrika.sim import CLOID_CLASS, THINGS, Kinematics, SimWorld, thing
 from fabrika.sim._pose import split9, vector_of
+from fabrika.testing import check_world
 
 HOME = {name: np.array(group.home) for name, group in MUG.build().robot.groups.items()}  # type: ignore[attr-defined]
 
@@ -252,3 +253,24 @@ def test_palms_are_where_kinematics_puts_the_joints() -> None:
         place, turn = kinematics.palm(joints, side)
         assert np.allclose(seen[:3], place, atol=1e-6)
         assert np.allclose(seen[3:], np.concatenate([turn[:, 0], turn[:, 1]]), atol=1e-6)
+
+
+def test_worlds_of_one_process_do_not_disturb_each_others_pictures() -> None:
+    scenarios = [MUG.scenario("train", index) for index in (0, 1)]
+    worlds = [world_of(MUG), world_of(MUG)]
+    alone, states = [], []
+    for world, scenario in zip(worlds, scenarios, strict=True):
+        world.reset(scenario)
+        world.dress(scenario)
+        states.append(world.state())
+        alone.append(world.picture(states[-1], "head", 64, 96))
+    for _ in range(2):
+        for world, state, expected in zip(worlds, states, alone, strict=True):
+            assert np.array_equal(world.picture(state, "head", 64, 96), expected)
+    worlds[1].close()
+    assert np.array_equal(worlds[0].picture(states[0], "head", 64, 96), alone[0])
+    worlds[0].close()
+
+
+def test_the_household_keeps_the_contract_of_a_world() -> None:
+    assert check_world(MUG.build, list(MUG.scenarios("train", 2))) == []

@@ -120,8 +120,9 @@ class Pictures:
             look = self._model.vis.global_
             look.offheight, look.offwidth = height, width
             self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
             self._size = (height, width)
+        # Each time: another world of this process may have bound its own meanwhile.
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         return self._context
 
     def close(self) -> None:
