@@ -9,8 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import av
 import pyarrow as pa
+from av import library_versions
 from numpy.typing import NDArray
 
 from fabrika._episode import Episode
@@ -159,7 +159,7 @@ def write_provenance(root: Path, plan: Plan) -> None:
         "store_digest": store.digest(),
         "store_versions": store.manifest.get("versions"),
         "export_versions": {name: version(name) for name in packages}
-        | {name: list(number) for name, number in sorted(av.library_versions.items())},
+        | {name: list(number) for name, number in sorted(library_versions.items())},
         "cameras": list(plan.cameras),
         "size": list(plan.size) if plan.cameras else None,
         "looks": plan.looks,
