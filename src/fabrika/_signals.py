@@ -54,6 +54,7 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
             f"{who} must give exactly {sorted(declared)}; "
             f"missing: {sorted(missing) or 'none'}, unknown: {sorted(extra) or 'none'}."
         )
+    floats: list[Array] = []
     for name, signal in declared.items():
         value = np.asarray(values[name])
         if value.shape != signal.shape:
@@ -64,8 +65,13 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
             value.dtype, signal.dtype, casting="same_kind"
         ):
             raise SignalError(f"{who}: {name!r} is {value.dtype}, declared is {signal.dtype}.")
-        if value.dtype.kind == "f" and not isfinite(value.sum()):
-            raise SignalError(f"{who}: {name!r} is not finite: {value}.")
+        if value.dtype.kind == "f":
+            floats.append(value)
+    # One sum for all: only when it is not finite does it matter which it was.
+    if floats and not isfinite(np.concatenate(floats, axis=None).sum()):
+        for name in declared:
+            if not np.isfinite(values[name]).all():
+                raise SignalError(f"{who}: {name!r} is not finite: {values[name]}.")
 
 
 def copy_signals(values: Signals, declared: Mapping[str, Signal]) -> dict[str, Array]:

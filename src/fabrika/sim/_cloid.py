@@ -255,7 +255,7 @@ CLOID_CLASS = Robot(
         "Link lengths (upper arm 0.33 m, forearm 0.31 m, wrist to palm 0.075 m) share 87 cm.",
         "Masses, joint ranges, speeds and torques are those of comparable service robots' arms.",
         "Arms, torso and head are gravity-compensated, as by a feed-forward in the servo.",
-        "Each finger has one tendon over three joints; the thumb also has an opposition joint.",
+        "Each finger has one tendon over two joints; the thumb also has an opposition joint.",
         "Fingers latch when they stall: the servo holds 70 % of its force limit beyond contact.",
         "Touch is the normal force on each fingertip; no shear, no tactile picture.",
         "Cameras: head 70 degrees, wrists 75 degrees vertical field of view.",

@@ -1,12 +1,15 @@
 """A five-finger hand: one tendon a finger, an opposable thumb, fingertip touch.
 
 Palm frame: x distal, z along the palm's normal, y across; the thumb is on the side of
-``side`` * y. Closure of a finger [rad] is the weighted mean of its three joint angles, so 0 is
-straight and 1.6 fully curled. The mechanics (stiff servo on a tendon, small force limit, weak
-joint springs that share the flexion) let a finger wrap around what it meets.
+``side`` * y. Closure of a finger [rad] is the weighted mean of its two joint angles, so 0 is
+straight and 1.6 fully curled; the last link is one piece with the middle one, and bent a little.
+The mechanics (stiff servo on a tendon, small force limit, weak joint springs that share the
+flexion) let a finger wrap around what it meets.
 """
 
 from __future__ import annotations
+
+from math import cos, sin
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 """Order of the touch sensors, and of the first five entries of a hand's action."""
@@ -14,8 +17,10 @@ FINGERS = ("thumb", "index", "middle", "ring", "little")
 CLOSED = 1.6
 """Closure of a fully curled finger [rad]."""
 
-_COUPLING = (0.45, 0.33, 0.22)
+_COUPLING = (0.58, 0.42)
 _SPRING = 0.06  # [Nm/rad] of the first joint
+_BEND = 0.3
+"""Angle between the middle and the last link [rad]: one piece, as in most hands of this class."""
 _LINKS = {  # [m]
     "index": (0.045, 0.030, 0.024),
     "middle": (0.048, 0.033, 0.025),
@@ -27,7 +32,7 @@ _ACROSS = {"index": 0.033, "middle": 0.011, "ring": -0.011, "little": -0.033}  #
 
 
 def _chain(hand: str, finger: str, side: int, bit: int) -> str:
-    """Nested bodies of one finger's three links, capsules along x."""
+    """Nested bodies of one finger: two hinged links along x, the second with a bent tip."""
     thumb = finger == "thumb"
     radius = 0.010 if thumb else 0.009
     touched = 1 | 2 | 32 | (4 | 8 if thumb else 12 - bit)
@@ -35,19 +40,23 @@ def _chain(hand: str, finger: str, side: int, bit: int) -> str:
     mask = f'contype="{own}" conaffinity="{touched}"'
     text, closing = "", ""
     lengths = _LINKS[finger]
-    for link, length in enumerate(lengths):
+    for link, coupling in enumerate(_COUPLING):
         name = f"{hand}_{finger}_{link + 1}"
-        spring = _SPRING * _COUPLING[link] / _COUPLING[0]
+        spring = _SPRING * coupling / _COUPLING[0]
         if link:
             text += f'<body name="{name}" pos="{lengths[link - 1]} 0 0">'
             closing += "</body>"
         text += (
             f'<joint name="{name}" class="finger" stiffness="{spring:.4f}"/>'
             f'<geom name="{name}" class="skin" {mask} type="capsule" size="{radius}" '
-            f'fromto="0 0 0 {length} 0 0" mass="0.015"/>'
+            f'fromto="0 0 0 {lengths[link]} 0 0" mass="0.015"/>'
         )
+    x = lengths[1] + lengths[2] * cos(_BEND)
+    z = lengths[2] * sin(_BEND)
     text += (
-        f'<site name="{hand}_{finger}_tip" pos="{lengths[-1]} 0 0" type="sphere" '
+        f'<geom name="{hand}_{finger}_3" class="skin" {mask} type="capsule" size="{radius}" '
+        f'fromto="{lengths[1]} 0 0 {x:.5f} 0 {z:.5f}" mass="0.015"/>'
+        f'<site name="{hand}_{finger}_tip" pos="{x:.5f} 0 {z:.5f}" type="sphere" '
         f'size="{radius + 0.004}" class="touch"/>'
     )
     return text + closing
@@ -114,6 +123,6 @@ def hand_sensors(hand: str) -> str:
 
 def hand_excludes(hand: str) -> str:
     """Neighbours that always touch: the palm and its own fingers."""
-    pairs = [(f"{hand}_palm", f"{hand}_{f}_{link}") for f in FINGERS for link in (1, 2, 3)]
+    pairs = [(f"{hand}_palm", f"{hand}_{f}_{link}") for f in FINGERS for link in (1, 2)]
     pairs += [(f"{hand}_thumb_1", f"{hand}_{f}_1") for f in ("index", "middle")]
     return "".join(f'<exclude body1="{a}" body2="{b}"/>' for a, b in pairs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fabrika._signals import Array, Signals
 from fabrika.sim._pose import vector_of
-from fabrika.sim._robot import Robot
+from fabrika.sim._robot import Robot, clamp
 
 _TORSO = 0.3
 """How readily the torso moves, compared with an arm's joint: it is slow and heavy."""
@@ -137,18 +137,18 @@ def _step(
     ridge = damping**2 * np.eye(len(error))
     both = np.stack([error, jacobian @ away], axis=1)
     move = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + ridge, both)
-    step = np.clip(move[:, 0], -0.3, 0.3) + pull * (away - move[:, 1])
+    step = clamp(move[:, 0], -0.3, 0.3) + pull * (away - move[:, 1])
     free = (step >= low) & (step <= high)
-    step = np.clip(step, low, high)
+    step = clamp(step, low, high)
     for _ in range(0 if free.all() else 2):
         j = jacobian[:, free]
         gram = j @ j.T + ridge
         left = error - jacobian[:, ~free] @ step[~free]
         solved = np.linalg.solve(gram, np.column_stack([left, j @ away[free]]))
         null = away[free] - j.T @ solved[:, 1]
-        step[free] = np.clip(j.T @ solved[:, 0], -0.3, 0.3) + pull * null
+        step[free] = clamp(j.T @ solved[:, 0], -0.3, 0.3) + pull * null
         out = free & ((step < low) | (step > high))
-        step = np.clip(step, low, high)
+        step = clamp(step, low, high)
         if not out.any():
             break
         free &= ~out

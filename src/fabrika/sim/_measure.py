@@ -58,10 +58,12 @@ def _grip(episode: Episode, body: Array, hand: str) -> Array:
 
 def bare_seconds(
     model: mujoco.MjModel, data: mujoco.MjData, controls: Sequence[Array], steps: int
-) -> float:
-    """Wall seconds of nothing but ``mj_step``: each control in turn, ``steps`` steps each."""
-    start = time.perf_counter()
-    for control in controls:
+) -> Array:
+    """Wall seconds of nothing but ``mj_step``: for each control in turn, ``steps`` steps."""
+    seconds = np.empty(len(controls))
+    for index, control in enumerate(controls):
         data.ctrl[:] = control
+        start = time.perf_counter()
         mujoco.mj_step(model, data, nstep=steps)
-    return time.perf_counter() - start
+        seconds[index] = time.perf_counter() - start
+    return seconds

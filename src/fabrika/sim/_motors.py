@@ -16,12 +16,14 @@ import mujoco
 import numpy as np
 
 from fabrika._signals import Array, Signals
-from fabrika.sim._robot import Robot
+from fabrika.sim._robot import Robot, clamp
 
 _STALL = 6
 """Servo updates without progress until a finger holds."""
 _GRIP = 0.7
 """Share of the force limit with which a finger holds."""
+_FREE = 1e9
+"""Where a finger that holds nothing would stop [rad]: nowhere."""
 _DELAYS = 4
 """Longest command delay that can be asked for, in servo updates."""
 
@@ -36,8 +38,10 @@ class Motors:
         data: mujoco.MjData,
         params: Mapping[str, Any],
         sway: Array,
+        blocks: int,
     ) -> None:
-        self._robot, self._data = robot, data
+        """``blocks``: updates of the servos in one control period."""
+        self._robot = robot
         groups = robot.groups
         names = [name for group in groups.values() for name in group.actuators]
         ids = [model.actuator(name).id for name in names]
@@ -60,31 +64,35 @@ class Motors:
             [np.full(len(g.names), g.acceleration) for g in groups.values()]
         )
         self._hand = np.concatenate([np.full(len(g.names), g.hand) for g in groups.values()])
+        fingers = np.flatnonzero(self._hand)
+        together = len(fingers) > 0 and np.ptp(fingers) == len(fingers) - 1
+        self._fingers: Any = slice(fingers[0], fingers[-1] + 1) if together else fingers
         gain = np.asarray(params["gain"], float)
         model.actuator_gainprm[self._ids, 0] *= gain
         model.actuator_biasprm[self._ids, 1] *= gain
         kp = model.actuator_gainprm[self._ids, 0]
         kv = -model.actuator_biasprm[self._ids, 2]
         self._lead = kv / kp
-        self._margin = _GRIP * self._torque / kp
+        self._margin = (_GRIP * self._torque / kp)[self._fingers]
         self._per_limit = np.stack(
             [np.where(self._hand, 0.0, 1 / self._velocity), 1 / self._torque]
         )
-        self._shares = np.zeros_like(self._per_limit)
-        self._fingers = np.flatnonzero(self._hand)
+        self._creep = 0.03 * self._velocity
+        self._loads = np.zeros((blocks, 2, len(self._low)))
+        self._shares = np.arange(1, blocks + 1)[:, None] / blocks
         self._delay = int(params["delay"])
         self._place(model, data)
         home = column("home")
         self._past, self._goal = home.copy(), home.copy()
-        self._queue = np.tile(home, (_DELAYS, 1))
-        self._rates = np.zeros((_DELAYS, len(home)))
-        self._held = np.full(len(self._fingers), np.nan)
-        self._stall = np.zeros(len(self._fingers))
+        self._queue = np.tile(home, (_DELAYS + blocks, 1))
+        self._rates = np.zeros((_DELAYS + blocks, len(home)))
+        self._held = np.full(len(fingers), _FREE)
+        self._stall = np.zeros(len(fingers))
         data.ctrl[self._ids] = home
-        self._period = 1.0
-        self._ticks = 0
-        self._sway = sway
-        self._drift = sway[:2]
+        # Views into the engine's memory, which stays where it is, in the order of its actuators.
+        self._ctrl, self._length = data.ctrl, data.actuator_length
+        self._speed, self._force = data.actuator_velocity, data.actuator_force
+        self._ticks, self._sway = 0, sway
 
     def _place(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Put every joint at home; a tendon's joints share its length equally."""
@@ -104,75 +112,84 @@ class Motors:
         """The entries of one group."""
         return values[self._slices[group]]
 
-    def position(self, group: str) -> Array:
-        """Measured positions of one group."""
-        return np.array(self._data.actuator_length[self._ids][self._slices[group]])
+    def positions(self) -> Array:
+        """(actuators,) measured positions of all groups."""
+        return np.asarray(self._length[self._ids])
 
     def command(self, action: Signals, period: float) -> dict[str, Array]:
         """Take a new command for one control period [s]; what will be carried out of it."""
         wanted = np.concatenate([action[name] for name in self._slices])
-        wanted = np.clip(wanted, self._low, self._high)
+        wanted = clamp(wanted, self._low, self._high)
         before, most = (self._goal - self._past) / period, self._acceleration * period
         self._past = self._goal
-        rate = np.clip((wanted - self._past) / period, before - most, before + most)
-        rate = np.clip(rate, -self._velocity, self._velocity)
-        self._goal = np.clip(self._past + rate * period, self._low, self._high)
-        self._drift = (self._sway[min(self._ticks, len(self._sway) - 2) :])[:2]
-        self._ticks += 1
-        self._period = period
+        rate = clamp((wanted - self._past) / period, before - most, before + most)
+        rate = clamp(rate, -self._velocity, self._velocity)
+        self._goal = clamp(self._past + rate * period, self._low, self._high)
+        self._aim(period)
         return {name: self._goal[part].copy() for name, part in self._slices.items()}
 
-    def speed(self) -> float:
-        """Largest commanded speed, as a share of its limit."""
-        return float(np.max(np.abs(self._goal - self._past) / (self._velocity * self._period)))
+    def _aim(self, period: float) -> None:
+        """Work out where the servos are to be in each block of this control period.
 
-    def servo(self, share: float, seconds: float) -> None:
-        """Update every servo: ``share`` of the control period has passed at its end."""
-        if self._delay:
-            self._queue[1:], self._rates[1:] = self._queue[:-1].copy(), self._rates[:-1].copy()
-        moved = self._goal - self._past
-        self._rates[0] = moved / self._period
-        self._queue[0] = self._past + share * moved
-        target, rate = self._queue[self._delay], self._rates[self._delay]
-        target = target + (1.0 - share) * self._drift[0] + share * self._drift[1]
-        ctrl = target + rate * (self._lead - 0.5 * seconds)
-        ctrl[self._fingers] = self._hold(target[self._fingers])
-        self._data.ctrl[self._ids] = ctrl
+        Interpolated between commands, late by the delay, ahead by the servo's lag, swayed.
+        """
+        count, moved = len(self._shares), self._goal - self._past
+        self._queue[count:], self._rates[count:] = self._queue[:-count], self._rates[:-count]
+        self._queue[:count] = self._past + self._shares[::-1] * moved
+        self._rates[:count] = moved / period
+        late = slice(self._delay, self._delay + count)
+        sway = self._sway[min(self._ticks, len(self._sway) - 2) :][:2]
+        self._ticks += 1
+        target = self._queue[late][::-1] + sway[0] + self._shares * (sway[1] - sway[0])
+        lead = self._lead - 0.5 * period / count
+        self._targets, self._ahead = target, target + self._rates[late][::-1] * lead
+
+    def moving(self) -> bool:
+        """True if any joint is commanded faster than 3 % of its speed limit."""
+        return bool((np.abs(self._rates[0]) > self._creep).any())
+
+    def servo(self, block: int) -> None:
+        """Update every servo at the start of a block of the control period."""
+        ctrl = self._ahead[block]
+        ctrl[self._fingers] = self._hold(self._targets[block, self._fingers])
+        self._ctrl[self._ids] = ctrl
 
     def _hold(self, target: Array) -> Array:
-        """Servo positions of fingers: the target, or where they hold."""
-        length = self._data.actuator_length[self._ids][self._fingers]
-        slow = np.abs(self._data.actuator_velocity[self._ids][self._fingers]) < 0.15
-        margin = self._margin[self._fingers]
-        self._stall = np.where(slow & (target - length > margin), self._stall + 1, 0)
-        fresh = np.isnan(self._held) & (self._stall >= _STALL)
-        self._held = np.where(fresh, length + margin, self._held)
+        """Servo positions of fingers: the target, but no further than where they hold."""
+        length = self._length[self._ids][self._fingers]
+        slow = np.abs(self._speed[self._ids][self._fingers]) < 0.15
+        grip = length + self._margin
+        self._stall = (self._stall + 1.0) * (slow & (target > grip))
+        fresh = (self._stall >= _STALL) & (self._held == _FREE)
+        held = np.where(fresh, grip, self._held)
         # Opening below the hold lets go; closing further does not push harder.
-        self._held = np.where(target < self._held - 0.02, np.nan, self._held)
-        return np.where(np.isnan(self._held), target, self._held)
+        self._held = np.where(target < held - 0.02, _FREE, held)
+        return np.asarray(np.minimum(target, self._held))
 
-    def load(self, most: Array) -> None:
-        """Raise ``most`` (2, groups) to the speed and torque of now, as shares of their limits.
+    def load(self, block: int) -> None:
+        """Note the speed and torque at the end of a block."""
+        self._loads[block, 0] = self._speed[self._ids]
+        self._loads[block, 1] = self._force[self._ids]
+
+    def worst(self) -> Array:
+        """(2, groups) highest speed and torque noted in this period, as shares of their limits.
 
         A finger's coupled joints move freely behind a contact: its speed is not a command's.
         """
-        now = self._shares
-        np.abs(self._data.actuator_velocity[self._ids], out=now[0])
-        np.abs(self._data.actuator_force[self._ids], out=now[1])
-        now *= self._per_limit
-        np.maximum(most, np.maximum.reduceat(now, self._starts, axis=1), out=most)
+        most = np.abs(self._loads).max(axis=0) * self._per_limit
+        found: Array = np.maximum.reduceat(most, self._starts, axis=1)
+        return found
 
     def overrun(self) -> Array:
         """(groups,) how far beyond its range any joint is [rad or m]."""
-        length = self._data.actuator_length[self._ids]
+        length = self._length[self._ids]
         over = np.maximum(self._low - length, length - self._high)
         return np.maximum(np.maximum.reduceat(over, self._starts), 0.0)
 
     def state(self) -> Array:
         """Everything that the next `servo` depends on."""
-        held = np.nan_to_num(self._held, nan=-1e9)
-        parts = (self._past, self._goal, self._queue, self._rates, held, self._stall)
-        return np.concatenate([[self._ticks], *(np.ravel(part) for part in parts)])
+        parts = (self._past, self._goal, self._queue, self._rates, self._held, self._stall)
+        return np.concatenate(((self._ticks,), *parts), axis=None)
 
     def restore(self, state: Array) -> Array:
         """Continue from what `state` gave; the rest of a longer vector is returned."""
@@ -180,7 +197,6 @@ class Motors:
         for part in (self._past, self._goal, self._queue, self._rates, self._held, self._stall):
             part.flat[:] = state[: part.size]
             state = state[part.size :]
-        self._held[self._held < -1e8] = np.nan
         return state
 
 

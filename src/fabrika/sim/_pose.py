@@ -75,6 +75,18 @@ def yaw_rotation(yaw: float) -> Array:
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
+def rotation_of(quaternion: Array) -> Array:
+    """(3, 3) rotation of one unit quaternion (4,), w first: `quaternion_rotation` made short."""
+    w, x, y, z = quaternion.tolist()
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
 def quaternion_rotation(quaternion: Array) -> Array:
     """(..., 3, 3) rotations of quaternions (..., 4), w first, of unit length."""
     w, x, y, z = np.moveaxis(quaternion, -1, 0)

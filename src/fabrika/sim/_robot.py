@@ -89,3 +89,8 @@ def compile_mjcf(text: str, name: str) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_string(text)
     except ValueError as error:
         raise ContractError(f"the MJCF of {name!r} does not compile: {error}") from error
+
+
+def clamp(values: Array, low: Array | float, high: Array | float) -> Array:
+    """``numpy.clip`` without its overhead, which is most of it for a dozen joints."""
+    return np.asarray(np.minimum(np.maximum(values, low), high))

@@ -15,7 +15,7 @@ import numpy as np
 
 from fabrika._signals import Array, Signals
 from fabrika.sim._kinematics import Kinematics, Pose
-from fabrika.sim._pose import quaternion_rotation, turn_by, vector_of
+from fabrika.sim._pose import rotation_of, turn_by, vector_of
 from fabrika.sim._robot import Robot
 
 Skill = Generator[Signals, Signals, None]
@@ -131,4 +131,4 @@ def body_in_base(observation: Signals, name: str) -> Pose:
     """True pose of a body in the robot's base frame, from ``truth/`` signals."""
     base, body = observation["truth/base"], observation[f"truth/{name}"]
     turn = base[:3, :3].T
-    return turn @ (body[:3] - base[:3, 3]), turn @ quaternion_rotation(body[3:7])
+    return turn @ (body[:3] - base[:3, 3]), turn @ rotation_of(body[3:7])

@@ -17,13 +17,17 @@ class Contacts:
         self, model: mujoco.MjModel, root: int, palms: Sequence[int], free: Sequence[int]
     ) -> None:
         """``root``: the robot's body; ``palms``: one body a hand; ``free``: bodies of things."""
-        self._bodies = np.asarray(model.geom_bodyid)
-        self.is_robot = np.asarray(model.body_rootid)[self._bodies] == root
-        self._hand = np.zeros(model.ngeom, int)
+        bodies = np.asarray(model.geom_bodyid)
+        self.is_robot = np.asarray(model.body_rootid)[bodies] == root
+        hand = np.zeros(model.ngeom, int)
         for index, palm in enumerate(palms, 1):
-            self._hand[[palm in _chain(model, int(body)) for body in self._bodies]] = index
-        self._owner = np.full(model.nbody, -1)
-        self._owner[list(free)] = np.arange(len(free))
+            hand[[palm in _chain(model, int(body)) for body in bodies]] = index
+        owner = np.full(model.nbody, -1)
+        owner[list(free)] = np.arange(len(free))
+        # A dozen contacts are read faster one by one, from plain lists, than by array.
+        self._robot: list[bool] = self.is_robot.tolist()
+        self._hand: list[int] = hand.tolist()
+        self._owner: list[int] = owner[bodies].tolist()
         self._count = len(free)
 
     def read(self, data: mujoco.MjData) -> tuple[Array, Array]:
@@ -33,31 +37,30 @@ class Contacts:
         of the robot on things [N]. Support: normal force [N] on a body from things, from robots.
         Fingers of one hand may press on each other: a fist is no collision.
         """
-        if not data.ncon:
-            return np.zeros(4), np.zeros((self._count, 2))
-        contact = data.contact
-        geom, address = np.asarray(contact.geom), np.asarray(contact.efc_address)
-        # With elliptic cones the first row of a contact is its normal force.
-        force = np.where(address >= 0, data.efc_force[np.maximum(address, 0)], 0.0)
-        robot, hand = self.is_robot[geom], self._hand[geom]
-        owner = self._owner[self._bodies[geom]]
-        one, both = robot.any(axis=1), robot.all(axis=1)
-        fist = (hand[:, 0] == hand[:, 1]) & (hand[:, 0] > 0)
-        loose = (owner >= 0).any(axis=1)
-        worst = np.array(
-            [
-                (force * (one & ~both & ~loose)).max(),
-                (force * (both & ~fist)).max(),
-                max(0.0, -float(contact.dist.min())),
-                (force * (one & loose)).max(),
-            ]
-        )
-        support = np.zeros(2 * self._count)
-        for column in (0, 1):
-            mine = owner[:, column] >= 0
-            cell = 2 * owner[mine, column] + robot[mine, 1 - column]
-            support += np.bincount(cell, force[mine], support.size)
-        return worst, support.reshape(-1, 2)
+        fixed = own = depth = squeeze = 0.0
+        support = [[0.0, 0.0] for _ in range(self._count)]
+        if data.ncon:
+            contact, forces = data.contact, data.efc_force.tolist()
+            robot, hand, owner = self._robot, self._hand, self._owner
+            depth = max(0.0, -float(contact.dist.min()))
+            pairs = zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True)
+            for (one, two), address in pairs:
+                if address < 0:
+                    continue
+                # With elliptic cones the first row of a contact is its normal force.
+                force = forces[address]
+                robots = robot[one] + robot[two]
+                if owner[one] >= 0 or owner[two] >= 0:
+                    squeeze = max(squeeze, force) if robots else squeeze
+                    if owner[one] >= 0:
+                        support[owner[one]][robot[two]] += force
+                    if owner[two] >= 0:
+                        support[owner[two]][robot[one]] += force
+                elif robots == 1:
+                    fixed = max(fixed, force)
+                elif robots == 2 and not (hand[one] == hand[two] > 0):
+                    own = max(own, force)
+        return np.array([fixed, own, depth, squeeze]), np.array(support).reshape(-1, 2)
 
 
 def _chain(model: mujoco.MjModel, body: int) -> set[int]:

@@ -31,12 +31,13 @@ TICK = 0.04
 """Control period [s]."""
 BLOCK = 5
 """Physics steps between two updates of the servos: 50 Hz."""
+_BLOCKS = round(TICK / TIMESTEP) // BLOCK
 PICTURE = 128
 """Height and width of a camera signal [px]."""
 
 _OPTION = (
     f'<option timestep="{TIMESTEP}" integrator="implicitfast" solver="Newton" iterations="20" '
-    'cone="elliptic" impratio="10"><flag autoreset="disable"/></option>'
+    'cone="elliptic" impratio="10" jacobian="sparse"><flag autoreset="disable"/></option>'
 )
 _STATE = int(
     mujoco.mjtState.mjSTATE_TIME
@@ -194,12 +195,13 @@ class SimWorld:
         self._draw(scenario)
         rng = np.random.default_rng(scenario.seed("sway"))
         sway = draw_sway(self.robot, rng, params["sway"], self._ticks, TICK)
-        self._motors = Motors(self.robot, self._model, self._data, params, sway)
+        self._motors = Motors(self.robot, self._model, self._data, params, sway, _BLOCKS)
         self._tick, self._still = 0, 0
         self._rates = np.zeros((2, len(self.robot.groups)))
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
         mujoco.mj_forward(self._model, self._data)
-        self._history[:] = self._poses()
+        self._see()
+        self._history[:] = self._poses[len(self._palms) :]
         self._worst, self._support = self._contacts.read(self._data)
         self._scenario = scenario
         self._settle_check()
@@ -213,9 +215,10 @@ class SimWorld:
         self._tick, self._still = int(rest[0]), int(rest[1])
         rest = self._motors.restore(rest[2:])
         count = self._rates.size
-        self._rates[:] = rest[:count].reshape(self._rates.shape)
+        self._rates = rest[:count].reshape(self._rates.shape)
         self._history[:] = rest[count:].reshape(self._history.shape)
         mujoco.mj_forward(self._model, self._data)
+        self._see()
         # mj_forward overwrites the warm start that the next step must begin from.
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
 
@@ -223,15 +226,8 @@ class SimWorld:
         """(S,) physics state, servo memory and tracker history."""
         physics = np.empty(mujoco.mj_stateSize(self._model, _STATE))
         mujoco.mj_getState(self._model, self._data, physics, _STATE)
-        return np.concatenate(
-            [
-                physics,
-                [self._tick, self._still],
-                self._motors.state(),
-                self._rates.ravel(),
-                self._history.ravel(),
-            ]
-        )
+        ours = (self._tick, self._still), self._motors.state(), self._rates, self._history
+        return np.concatenate((physics, *ours), axis=None)
 
     def close(self) -> None:
         """Give back the GL context."""
@@ -250,7 +246,11 @@ class SimWorld:
         free = [self._bodies[name] for name in self._free]
         self._contacts = Contacts(m, root, list(self._palms.values()), free)
         things = [self._params["things"][name] for name in self._free]
-        self._tracked_ids = np.array([self._bodies[name] for name in self._tracked])
+        seen = [*self._palms.values(), *(self._bodies[name] for name in self._tracked)]
+        self._sensed = np.array(seen)
+        self._poses = np.empty((len(seen), 9))
+        # Views into the engine's memory, which stays where it is.
+        self._xpos, self._xmat = self._data.xpos, self._data.xmat.reshape(-1, 3, 3)
         self._sizes: Array = np.array([_size(t) for t in things], float)
         self._twist6 = np.zeros(6)
         friction = float(self._params["grip"])
@@ -269,19 +269,24 @@ class SimWorld:
         )
         sides = (self._ticks + 1, len(self.robot.hands), 3)
         place, turn = (noise["joint"] * share for share in _PALM_NOISE)
-        self._palm_offset = rng.normal(0, place, sides)
-        self._palm_twist = rotation_vector(rng.normal(0, turn, sides))
+        felt, twisted = rng.normal(0, place, sides), rng.normal(0, turn, sides)
         count = len(self._tracked)
         bias = rng.normal(0, noise["bias"], (count, 3))
         each = (self._ticks + 1, count, 3)
-        self._offset = bias + rng.normal(0, noise["position"], each)
-        self._twist = rotation_vector(rng.normal(0, noise["rotation"], each))
+        offset, twist = (
+            bias + rng.normal(0, noise["position"], each),
+            rng.normal(0, noise["rotation"], each),
+        )
         lost = rng.random((self._ticks + 1, count)) < noise["dropout"]
         age = np.full(count, int(noise["latency"]))
         self._age = np.empty((self._ticks + 1, count), int)
         for tick in range(self._ticks + 1):
             age = np.where(lost[tick], np.minimum(age + 1, _LATEST - 1), int(noise["latency"]))
             self._age[tick] = np.minimum(age, tick)
+        # The tracker's noise is that of the moment it saw: (ticks + 1, palms + tracked, ...).
+        seen = np.arange(self._ticks + 1)[:, None] - self._age, np.arange(count)
+        self._offset = np.concatenate([felt, offset[seen]], axis=1)
+        self._twist = rotation_vector(np.concatenate([twisted, twist[seen]], axis=1))
 
     def _settle_check(self) -> None:
         """Refuse a scenario that starts inside something."""
@@ -300,18 +305,17 @@ class SimWorld:
         """
         m, d = self._model, self._data
         self.executed = self._motors.command(action, TICK)
-        self._rates[:], self._worst[:] = 0, 0
-        blocks = round(TICK / TIMESTEP) // BLOCK
-        for block in range(blocks):
-            self._motors.servo((block + 1) / blocks, TICK / blocks)
-            self._push(self._tick * TICK + block * TICK / blocks)
+        self._worst[:] = 0
+        for block in range(_BLOCKS):
+            self._motors.servo(block)
+            self._push(self._tick * TICK + block * TICK / _BLOCKS)
             if controls is not None:
                 controls.append(d.ctrl.copy())
             try:
                 mujoco.mj_step(m, d, nstep=BLOCK)
             except mujoco.FatalError as error:
                 raise BrokenWorldError(f"scenario {self._scenario.id}: MuJoCo: {error}.") from error
-            self._motors.load(self._rates)
+            self._motors.load(block)
             worst, self._support = self._contacts.read(d)
             np.maximum(self._worst, worst, out=self._worst)
         if d.warning.number.any() or not isfinite(d.qpos.sum()):
@@ -320,10 +324,11 @@ class SimWorld:
                 f"scenario {self._scenario.id} at {d.time:.3f} s: the physics warned {kinds}."
             )
         self._tick += 1
+        self._see()
         self._history[1:] = self._history[:-1]
-        self._history[0] = self._poses()
-        moving = self._motors.speed() > 0.03
-        self._still = 0 if moving or self._tick * TICK < 1.5 else self._still + 1
+        self._history[0] = self._poses[len(self._palms) :]
+        self._rates = self._motors.worst()
+        self._still = 0 if self._motors.moving() or self._tick * TICK < 1.5 else self._still + 1
         return self._still * TICK >= _REST
 
     def _push(self, now: float) -> None:
@@ -335,42 +340,40 @@ class SimWorld:
 
     # -- sense ---------------------------------------------------------------------------
 
-    def _in_base_all(self, bodies: Array) -> Array:
-        """(bodies, 9) true poses of bodies in the robot's base frame."""
-        turn = self._data.xmat[self._base].reshape(3, 3)
-        poses = np.empty((len(bodies), 9))
-        poses[:, :3] = (self._data.xpos[bodies] - self._data.xpos[self._base]) @ turn
-        axes = self._data.xmat[bodies].reshape(-1, 3, 3)
-        poses[:, 3:6], poses[:, 6:] = axes[:, :, 0] @ turn, axes[:, :, 1] @ turn
-        return poses
+    def _see(self) -> None:
+        """Work out the (palms + tracked, 9) true poses in the base frame."""
+        place, axes = self._xpos[self._sensed], self._xmat[self._sensed]
+        turn = self._xmat[self._base]
+        self._poses[:, :3] = (place - self._xpos[self._base]) @ turn
+        self._poses[:, 3:6], self._poses[:, 6:] = axes[:, :, 0] @ turn, axes[:, :, 1] @ turn
 
-    def _poses(self) -> Array:
-        """(tracked, 9) poses: what the tracker will report, late."""
-        return self._in_base_all(self._tracked_ids)
+    def _feel(self) -> None:
+        """Work out what joints, palms and the tracker report: late, noisy, held where lost."""
+        tick, palms = self._tick, len(self._palms)
+        self._joints = self._motors.positions() + self._joint_noise[tick]
+        past = self._history[self._age[tick], np.arange(len(self._tracked))]
+        true = np.concatenate((self._poses[:palms], past))
+        axes = true[:, 3:].reshape(-1, 2, 3) @ self._twist[tick].transpose(0, 2, 1)
+        self._felt = np.concatenate((true[:, :3] + self._offset[tick], axes.reshape(-1, 6)), axis=1)
 
     def observe(self, names: Collection[str]) -> Signals:
         """The named signals. Poses are x, y, z [m] and the first two columns of the rotation."""
+        self._feel()
         return {name: self._observe(name) for name in names}
 
     def _observe(self, name: str) -> Array:
         kind, _, what = name.partition("/")
         if kind == "joint":
-            return self._motors.position(what) + self._motors.pick(
-                what, self._joint_noise[self._tick]
-            )
+            return self._motors.pick(what, self._joints)
         if kind == "touch":
             side = list(self.robot.hands).index(what)
             force = self._data.sensordata[self._touch[what]]
             noise = self._touch_noise[self._tick, side, : len(force)]
             return np.asarray(np.maximum(force + noise, 0.0))
         if kind == "hand":
-            side = list(self.robot.hands).index(what)
-            pose = self._in_base_all(np.array([self._palms[what]]))[0]
-            return _shaken(
-                pose, self._palm_offset[self._tick, side], self._palm_twist[self._tick, side]
-            )
+            return np.asarray(self._felt[list(self.robot.hands).index(what)])
         if kind == "tracker":
-            return self._track(self._tracked.index(what))
+            return np.asarray(self._felt[len(self._palms) + self._tracked.index(what)])
         if kind == "camera":
             self._pictures.dress(self._scenario, 0)
             return self._pictures.picture(self.state(), what, PICTURE, PICTURE)
@@ -378,14 +381,6 @@ class SimWorld:
             self._pictures.dress(self._scenario, 0)
             return self._pictures.depth(self.state(), what, PICTURE, PICTURE)
         return self._true(what)
-
-    def _track(self, index: int) -> Array:
-        """The tracker's pose (9,): late, noisy, held where it lost sight."""
-        age = self._age[self._tick, index]
-        pose = self._history[age, index]
-        offset = self._offset[self._tick - age, index]
-        twist = self._twist[self._tick - age, index]
-        return _shaken(pose, offset, twist)
 
     def _true(self, what: str) -> Array:
         """Simulator truth by name."""
@@ -407,8 +402,7 @@ class SimWorld:
         if what == "overrun":
             return self._motors.overrun()
         if what.startswith("palm_"):
-            palm = self._palms[what.removeprefix("palm_")]
-            return np.asarray(self._in_base_all(np.array([palm]))[0])
+            return np.asarray(self._poses[list(self._palms).index(what.removeprefix("palm_"))])
         if what == "size":
             return self._sizes
         found: Array = self._worst if what == "contact" else self._support
@@ -420,8 +414,11 @@ class SimWorld:
         """How far each held thing moved in the hand while it was held [m], by its name."""
         return slip(episode, self._free, tuple(self.robot.hands))
 
-    def raw_step_seconds(self, episode: Episode) -> float:
-        """Wall seconds of bare ``mj_step`` on the same model from the same start and controls."""
+    def raw_step_seconds(self, episode: Episode) -> Array:
+        """Wall seconds of bare ``mj_step`` on the same model from the same start and controls.
+
+        One number for each of its calls; two calls a control period.
+        """
         self.reset(episode.scenario)
         bare = mujoco.MjData(self._model)
         mujoco.mj_copyData(bare, self._model, self._data)
@@ -439,11 +436,6 @@ class SimWorld:
     def picture(self, state: Array, camera: str, height: int, width: int) -> Array:
         """(height, width, 3) uint8 RGB of a state of the dressed scenario."""
         return self._pictures.picture(state, camera, height, width)
-
-
-def _shaken(pose: Array, offset: Array, twist: Array) -> Array:
-    """A pose (9,), moved by an offset (3,) [m] and turned by a rotation (3, 3)."""
-    return np.concatenate([pose[:3] + offset, twist @ pose[3:6], twist @ pose[6:9]])
 
 
 def _size(thing: Mapping[str, Any]) -> tuple[float, float]:

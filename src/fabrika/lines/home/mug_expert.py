@@ -10,9 +10,16 @@ import numpy as np
 from fabrika._actor import Story
 from fabrika._signals import Array, Signals
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs, body_in_base
-from fabrika.sim._pose import rotation_vector, yaw_rotation
+from fabrika.sim._pose import turn_by, yaw_rotation
 
-READS = ("truth/base", "truth/mug", "truth/shelf", "truth/size", "truth/support")
+READS = (
+    "truth/base",
+    "truth/contact",
+    "truth/mug",
+    "truth/shelf",
+    "truth/size",
+    "truth/support",
+)
 
 SIDE = "right"
 OPEN = np.array([0.0, 0.0, 0.0, 0.0, 0.0, -0.2])
@@ -122,8 +129,9 @@ def _over(limbs: Limbs, ahead: float, above: float) -> tuple[Array, Array]:
     mug, turned = body_in_base(limbs.seen, "mug")
     palm, rotation = limbs.palm(SIDE)
     # Closing the fingers tilts the mug by a few degrees: stand it up again.
-    lean = np.cross(turned[:, 2], UP)
-    upright = rotation_vector(np.clip(lean, -0.3, 0.3))
+    x, y, _ = turned[:, 2].tolist()
+    lean = np.array([y, -x, 0.0])  # the cross product with "up"
+    upright = turn_by(np.minimum(np.maximum(lean, -0.3), 0.3))
     return place + upright @ (palm - mug), upright @ rotation
 
 
@@ -134,17 +142,19 @@ def _carry(limbs: Limbs) -> Part:
 
 
 def _put_down(limbs: Limbs) -> Part:
-    """Lower until the shelf bears the mug."""
+    """Lower until the shelf bears the mug, or the hand, if the mug sits high in it."""
 
     def floating() -> bool:
-        return bool(limbs.seen["truth/support"][0, 0] < 2.0)
+        borne, pressed = limbs.seen["truth/support"][0, 0], limbs.seen["truth/contact"][0]
+        return bool(borne < 2.0 and pressed < 20.0)
 
     here, rotation = limbs.palm(SIDE)
     yield from limbs.move(
         {SIDE: (here - 0.06 * UP, rotation)}, speed=0.06, while_true=floating, patience=2.0
     )
     here, rotation = limbs.palm(SIDE)
-    yield from limbs.move({SIDE: (here + 0.004 * UP, rotation)}, speed=0.06, within=0.001)
+    ease = 0.004 if limbs.seen["truth/contact"][0] < 20.0 else 0.010
+    yield from limbs.move({SIDE: (here + ease * UP, rotation)}, speed=0.06, within=0.001)
 
 
 def _let_go(limbs: Limbs, away: float) -> Part:
