@@ -65,7 +65,7 @@ class FlowPolicy(Policy):
             x = block(x, condition)
         return self.leave(self.norm(x)).view(noisy.shape)
 
-    def _network(self, seen: Tensor, pictures: Mapping[str, Tensor], told: Tensor) -> Tensor:
+    def _network(self, seen: Tensor, views: Tensor, told: Tensor) -> Tensor:
         condition = self.condition(seen)
         x = torch.zeros(len(seen), *self.scale.shape)
         for step in range(self.STEPS):

@@ -48,6 +48,12 @@ SEEING = dataclasses.replace(
     pictures={"camera/head": (32, 48, 3), "camera/wrist": (37, 33, 3)},
     words=WORDS,
 )
+GUIDED = dataclasses.replace(
+    SEEING,
+    reads={name: READS[name] for name in READS if not name.startswith("tracker/")},
+    guides={name: READS[name] for name in READS if name.startswith("tracker/")},
+    lags=(0, 2),
+)
 BLIND = dataclasses.replace(CARD, reads={"touch/left": (5,)}, acts={"wheels": (2,)})
 
 
@@ -56,7 +62,14 @@ def random_policy(card: Card, seed: int = 0) -> Policy:
     torch.manual_seed(seed)
     policy = Policy(card, 24, 2)
     with torch.no_grad():
-        for tensor in (*policy.parameters(), policy.mean, policy.gain, policy.offset):
+        for tensor in (
+            *policy.parameters(),
+            policy.mean,
+            policy.gain,
+            policy.offset,
+            policy.place,
+            policy.reach,
+        ):
             tensor.add_(0.2 * torch.randn(tensor.shape))
         policy.scale.copy_(torch.rand(policy.scale.shape))
     return policy.eval()
@@ -84,7 +97,7 @@ def observation(card: Card, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "card", [CARD, dataclasses.replace(CARD, lags=(0, 2, 5)), SEEING, BLIND], ids=str
+    "card", [CARD, dataclasses.replace(CARD, lags=(0, 2, 5)), SEEING, GUIDED, BLIND], ids=str
 )
 def test_the_exported_graph_gives_what_the_network_gives(card: Card, tmp_path: Path) -> None:
     policy = random_policy(card)
@@ -118,7 +131,7 @@ def test_equal_weights_give_equal_bytes() -> None:
 
 
 def test_what_lies_between_palm_and_object_does_not_depend_on_where_both_are() -> None:
-    senses = Senses(READS)
+    senses = Senses(READS, {})
     rng = np.random.default_rng(0)
     frame, turn = (np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2))
     frame, turn = (m * np.sign(np.linalg.det(m)) for m in (frame, turn))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 from safetensors.numpy import load_file
 
@@ -26,7 +27,7 @@ from fabrika.learn import _checkpoint as checkpoint
 from fabrika.learn._course import Batches, Course
 from fabrika.learn._export import export_policy
 from fabrika.learn._frames import Frames, accepted, gather, with_pictures
-from fabrika.learn._train import Progress, fit
+from fabrika.learn._train import Progress, _frames, fit
 
 TASK = "toy/reach-v1"
 SMALL = Recipe(steps=100, width=24, depth=2, batch=32, chunk=6, execute=3, warm_up=20)
@@ -371,6 +372,7 @@ def test_a_policy_learns_from_pictures_and_words(store: Path, tmp_path: Path) ->
     made = train(store, tmp_path, sensors="cameras", recipe=PICTURES, threads=1)
     actor = load_policy(made.policy)
     assert actor.reads == {"joint/position", "joint/velocity", "camera/head"}
+    assert actor.card.guides == {"tracker/target": (2,)}, "taught, and not given"
     results: list[Result] = fabrika.run_scenarios(TASK, str(made.policy), "validate", range(2))
     assert all(r.verdict and r.reason != "fault" for r in results)
     curve = json.loads((tmp_path / "curve.json").read_text())
@@ -389,6 +391,21 @@ def test_a_policy_learns_from_pictures_and_words(store: Path, tmp_path: Path) ->
     here = command("move to the disc", seen["camera/head"])
     assert np.abs(here - command("paint it", seen["camera/head"])).max() > 1e-6
     assert np.abs(here - command("move to the disc", 255 - seen["camera/head"])).max() > 1e-6
+
+
+def test_pictures_are_taught_what_the_tracker_told(store: Path, tmp_path: Path) -> None:
+    """What is made out of held-out pictures is nearer to the tracker than the mean place is."""
+    recipe = dataclasses.replace(PICTURES, steps=150, batch=32, rate=3e-3)
+    made = train(store, tmp_path, sensors="cameras", recipe=recipe, threads=1)
+    course = Course(_frames(store, tmp_path, "cameras", (), recipe), "cameras", recipe, "cpu", 1)
+    course.restore(checkpoint.load_checkpoint(made.checkpoint), "here")
+    seen, pictures, _, _ = course.batches.batch(course.batches.held_out)
+    policy = course.average
+    told = seen[:, 0, policy.given :]
+    with torch.no_grad():
+        made_out, _, _ = policy._look(seen[..., : policy.given], pictures)
+    error = (made_out[:, 0, policy.given :] - told).abs().mean()
+    assert error < 0.5 * (told - policy.place).abs().mean()
 
 
 def test_cameras_are_asked_for_by_name(store: Path, tmp_path: Path) -> None:

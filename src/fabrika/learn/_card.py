@@ -35,6 +35,8 @@ class Card:
     """Cameras and (H, W, 3) uint8; inputs of the graph, newest only."""
     acts: Mapping[str, Shape]
     """Commands; outputs of the graph, (chunk, *shape)."""
+    guides: Mapping[str, Shape] = field(default_factory=dict)
+    """Sensors that it was taught to make out in its pictures; never fed, so no inputs."""
     dt: float
     """Control period [s]: a policy is for one rate."""
     chunk: int = 16
@@ -102,7 +104,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("reads", "pictures", "acts"), _shapes),
+    **dict.fromkeys(("reads", "pictures", "acts", "guides"), _shapes),
     **dict.fromkeys(("chunk", "execute", "words"), index),
     **dict.fromkeys(("dt", "fade"), float),
     "lags": _whole,

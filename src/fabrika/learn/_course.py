@@ -41,7 +41,7 @@ class Recipe:
     """Predict commands as differences from the measured joints, where there are such."""
     noise: float = 0.01
     """Noise on readings, in spreads. The goal stays, so that drift is corrected, not copied."""
-    shift: int = 4
+    shift: int = 1
     """Pictures are moved by up to this many pixels, and their light is varied."""
     every: int = 3
     """Pictures are made for one tick in so many."""
@@ -62,6 +62,7 @@ class Recipe:
             reads=frames.reads,
             pictures={name: tuple(a.shape[1:]) for name, a in frames.pictures.items()},
             acts=frames.acts,
+            guides=frames.guides,
             dt=frames.dt,
             chunk=self.chunk,
             execute=self.execute,

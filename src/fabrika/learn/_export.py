@@ -111,20 +111,21 @@ class _Graph:
             shape = card.reads[name]
             self.inputs.append(_info(name, TensorProto.FLOAT, (lags, *shape)))
             parts.append(self.shaped(name, lags, prod(shape)))
+        views = []
+        for name, sight in zip(sorted(card.pictures), policy.sights, strict=True):
+            self.inputs.append(_info(name, TensorProto.UINT8, card.pictures[name]))
+            assert isinstance(sight, Sight)
+            views.append(self.sight(sight, name, card.pictures[name]))
         newest = raw = ""
         found: list[str] = []
         if parts:
             raw = self.node("Concat", *parts, axis=1)
             newest = self.take(raw, torch.tensor([0]), 0)
-            x = self.senses(policy.senses, raw)
-            x = self.node("Sub", x, self.constant(policy.mean))
-            x = self.node("Mul", x, self.constant(policy.gain))
-            x = self.node("Clip", x, self.constant(-CLIP), self.constant(CLIP))
+        if parts or card.guides:
+            x = self.made_out(policy, raw, newest, views) if card.guides else raw
+            x = self.normal(self.senses(policy.senses, x), policy.mean, policy.gain)
             found.append(self.shaped(x, 1, -1))
-        for name, sight in zip(sorted(card.pictures), policy.sights, strict=True):
-            self.inputs.append(_info(name, TensorProto.UINT8, card.pictures[name]))
-            assert isinstance(sight, Sight)
-            found.append(self.sight(sight, name, card.pictures[name]))
+        found += views
         if card.words:
             self.inputs.append(_info(INSTRUCTION, TensorProto.FLOAT, (card.words,)))
             found.append(self.shaped(INSTRUCTION, 1, card.words))
@@ -139,6 +140,27 @@ class _Graph:
             base = self.take(newest, policy.joint, 1)
             x = self.node("Add", x, self.node("Mul", base, self.constant(policy.relative)))
         self.commands(x)
+
+    def normal(self, x: str, mean: Tensor, gain: Tensor) -> str:
+        x = self.node("Mul", self.node("Sub", x, self.constant(mean)), self.constant(gain))
+        return self.node("Clip", x, self.constant(-CLIP), self.constant(CLIP))
+
+    def made_out(self, policy: Policy, raw: str, newest: str, views: Sequence[str]) -> str:
+        """(lags, D) and what the pictures tell of the guides -> (lags, D + G)."""
+        known = []
+        if newest:
+            given = slice(policy.given)
+            known.append(self.normal(newest, policy.mean[given], policy.gain[given]))
+        first, _, last = policy.locate
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        x = self.linear(first, self.node("Concat", *known, *views, axis=1))
+        x = self.linear(last, self.node("Mul", x, self.node("Sigmoid", x)))
+        x = self.node("Mul", x, self.constant(policy.reach))
+        x = self.node("Add", x, self.constant(policy.place))
+        shape = self.constant([len(self.card.lags), len(policy.place)])
+        x = self.node("Expand", x, shape)
+        return self.node("Concat", raw, x, axis=1) if raw else x
 
     def commands(self, x: str) -> None:
         names = sorted(self.card.acts)

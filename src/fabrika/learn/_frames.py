@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ class Frames:
     acts: Mapping[str, Shape]
     """Commands in the order of the columns of ``done``: sorted by name."""
     seen: NDArray[np.float32]
-    """(N, D) what the sensors reported before the command."""
+    """(N, D) what the sensors reported before the command; then (N, G), what the guides did."""
     done: NDArray[np.float32]
     """(N, A) the command."""
     starts: NDArray[np.int64]
@@ -52,6 +52,8 @@ class Frames:
     """SHA-256 of the data; of pictures, of what they are rendered from."""
     pictures: Mapping[str, NDArray[np.uint8]]
     """Per camera (P, H, W, 3), mapped from disk; empty without cameras."""
+    guides: Mapping[str, Shape] = field(default_factory=dict)
+    """Sensors to be made out in pictures, in the order of the last columns of ``seen``."""
     pictured: NDArray[np.int64]
     """(P,) the rows that have pictures: those that can be learned from. All, without cameras."""
 
@@ -94,12 +96,17 @@ def accepted(path: Path) -> Iterator[Episode]:
 
 
 def gather(
-    episodes: Iterable[Episode], reads: Collection[str] = (), *, recall: bool = False
+    episodes: Iterable[Episode],
+    reads: Collection[str] = (),
+    *,
+    recall: bool = False,
+    guides: Collection[str] = (),
 ) -> Frames:
     """The frames of accepted episodes of one task, without pictures: see `with_pictures`.
 
     ``reads`` names the sensors; empty: all that were recorded, without truth. ``recall`` adds
-    the last command of every "arm" that has a sensor "joint/arm" as "last/arm". Raises
+    the last command of every "arm" that has a sensor "joint/arm" as "last/arm". ``guides`` are
+    sensors that a policy with cameras learns to make out, and is not given. Raises
     `ContractError` for truth, `UsageError` for mixed tasks or too few episodes.
     """
     kept = list(episodes)
@@ -115,6 +122,7 @@ def gather(
                 f"{episode.scenario.task!r}. Train on one store at a time."
             )
     names = _readable(first, reads)
+    shown = _readable(first, guides) if guides else []
     if recall:
         kept = [_recalling(episode, names) for episode in kept]
         first = kept[0]
@@ -125,13 +133,14 @@ def gather(
         dt=first.dt,
         reads={name: first.observations[name].shape[1:] for name in names},
         acts={name: first.actions[name].shape[1:] for name in sorted(first.actions)},
-        seen=np.concatenate([_rows(e.observations, names, e.length) for e in kept]),
+        seen=np.concatenate([_rows(e.observations, [*names, *shown], e.length) for e in kept]),
         done=np.concatenate([_rows(e.actions, sorted(e.actions), e.length) for e in kept]),
         starts=starts,
         told=np.stack([embed(e.scenario.instruction) for e in kept]),
         ids=tuple(e.scenario.id for e in kept),
         digest="",
         pictures={},
+        guides={name: first.observations[name].shape[1:] for name in shown},
         pictured=np.arange(starts[-1]),
     )
     return replace(frames, digest=_digest(frames))
@@ -214,6 +223,7 @@ def _place(folder: Path, name: str) -> Path:
 
 def _digest(frames: Frames) -> str:
     head = [frames.task, frames.dt, frames.ids, sorted(frames.reads), sorted(frames.acts)]
+    head.append(sorted(frames.guides))
     total = hashlib.sha256(json.dumps(head).encode())
     for array in (frames.seen, frames.done, frames.starts, frames.told):
         total.update(str(array.shape).encode())

@@ -8,6 +8,8 @@ its noise away (``docs/learning.md`` has the table, ``benchmarks/policy_choice.p
 - Commands are predicted relative to the last command, or to the measured joint, where an act
   "arm" has a sensor "joint/arm", and scaled for each tick and joint.
 - A joint that never moved in the data is commanded exactly the same for ever.
+- With cameras it first makes out what a tracker would have told ("guides" of the card): the
+  data has it, the policy that ships is not given it. From there on it is the policy of trackers.
 - Between palms ("hand/*") and what is tracked ("tracker/*") the difference is computed first,
   in the robot's frame and in the palm's: a grasp is decided by millimetres there.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -42,17 +45,19 @@ class Senses(nn.Module):
     palm: Tensor
     other: Tensor
 
-    def __init__(self, reads: Mapping[str, Shape]) -> None:
+    def __init__(self, given: Mapping[str, Shape], guides: Mapping[str, Shape]) -> None:
         super().__init__()
-        at = {name: part.start for name, part in columns(reads).items()}
+        at = {name: part.start for name, part in columns(given).items()}
+        at |= {name: size(given) + part.start for name, part in columns(guides).items()}
+        reads = {**given, **guides}
         hands = [n for n in sorted(reads) if n.startswith("hand/") and reads[n] == POSE]
         tracked = [n for n in sorted(reads) if n.startswith("tracker/") and reads[n] == POSE]
         pairs = [(h, b) for i, h in enumerate(hands) for b in (*hands[i + 1 :], *tracked)]
         self.palms = len(pairs)
         both = [*pairs, *combinations(tracked, 2)]
 
-        def index(starts: list[int], width: int) -> Tensor:
-            return torch.tensor([[s + k for k in range(width)] for s in starts], dtype=torch.long)
+        def index(starts: list[int], count: int) -> Tensor:
+            return torch.tensor([[s + k for k in range(count)] for s in starts], dtype=torch.long)
 
         self.register_buffer("target", index([at[b] for _, b in both], 3), persistent=False)
         self.register_buffer("origin", index([at[a] for a, _ in both], 3), persistent=False)
@@ -143,15 +148,17 @@ class Policy(nn.Module):
     scale: Tensor
     relative: Tensor
     joint: Tensor
+    place: Tensor
+    reach: Tensor
 
     def __init__(self, card: Card, width: int, depth: int) -> None:
         super().__init__()
         self.card, self.depth = card, depth
         where, parts = columns(card.reads), columns(card.acts)
-        size = max((part.stop for part in where.values()), default=0)
-        acts = max(part.stop for part in parts.values())
-        self.senses = Senses(card.reads)
-        found = self.senses(torch.zeros(1, size)).shape[-1]
+        acts, guides = size(card.acts), size(card.guides)
+        self.given = size(card.reads)
+        self.senses = Senses(card.reads, card.guides)
+        found = self.senses(torch.zeros(1, self.given + guides)).shape[-1]
         joint, relative = torch.zeros(acts, dtype=torch.long), torch.zeros(acts)
         for name, part in parts.items():
             for source in (f"last/{name}", f"joint/{name}"):
@@ -167,56 +174,90 @@ class Policy(nn.Module):
         self.register_buffer("scale", torch.ones(card.chunk, acts))
         self.sights = nn.ModuleList(Sight() for _ in card.pictures)
         seen = sum(sight.features for sight in self.sights if isinstance(sight, Sight))
+        self.locate = nn.Sequential()
+        if guides:
+            layers = nn.Linear(self.given + seen, width), nn.SiLU(), nn.Linear(width, guides)
+            self.locate = nn.Sequential(*layers)
+        self.register_buffer("place", torch.zeros(guides))
+        self.register_buffer("reach", torch.ones(guides))
         self.enter = nn.Linear(found * len(card.lags) + seen + card.words, width)
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, card.chunk * acts)
 
     def normalise(self, seen: Tensor, done: Tensor, *, relative: bool = True) -> None:
-        """Set the normalisers from training data: readings (N, D), chunks (N, chunk, A)."""
+        """Set the normalisers from training data: readings (N, D + G), chunks (N, chunk, A)."""
         found = self.senses(seen)
         self.mean.copy_(found.mean(0))
         self.gain.copy_(_inverse(spread(found)))
+        if self.card.guides:
+            self.place.copy_(seen[:, self.given :].mean(0))
+            self.reach.copy_(spread(seen[:, self.given :]))
         moves = (done.amax((0, 1)) - done.amin((0, 1))) > 1e-6
         self.relative.mul_(moves & relative)
         change = done - self._base(seen)
-        size = spread(change)
+        scale = spread(change)
         # The first ticks hardly differ from the joint: unscaled, their noise would be learned.
-        size = torch.maximum(size, 0.3 * size.amax(0))
+        scale = torch.maximum(scale, 0.3 * scale.amax(0))
         self.offset.copy_(torch.where(moves, change.mean(0), done[0]))
-        self.scale.copy_(torch.where(moves, size, 0.0))
+        self.scale.copy_(torch.where(moves, scale, 0.0))
 
     def forward(self, seen: Tensor, pictures: Mapping[str, Tensor], told: Tensor) -> Tensor:
         """(B, chunk, A) commands, from (B, lags, D), {camera: (B, H, W, 3)} and (B, words)."""
-        out = self._network(seen, pictures, told) * self.scale + self.offset
+        seen, views, _ = self._look(seen[..., : self.given], pictures)
+        out = self._network(seen, views, told) * self.scale + self.offset
         return out + self._base(seen[:, 0])
 
     def loss(
         self, seen: Tensor, pictures: Mapping[str, Tensor], told: Tensor, done: Tensor
     ) -> Tensor:
-        """Mean smoothed absolute error, in units of each moving joint's spread."""
+        """Mean smoothed absolute error, in units of each moving joint's spread.
+
+        ``seen`` (B, lags, D + G): with guides, the error of what is made out of them is added.
+        """
         moving = (self.scale[0] > 0).float()
         goal = (done - self._base(seen[:, 0]) - self.offset) * _inverse(self.scale)
+        shown = (seen[:, 0, self.given :] - self.place) * _inverse(self.reach)
+        seen, views, guess = self._look(seen[..., : self.given], pictures)
         wrong = functional.smooth_l1_loss(
-            self._network(seen, pictures, told), goal, beta=0.1, reduction="none"
+            self._network(seen, views, told), goal, beta=0.1, reduction="none"
         )
-        return (wrong * moving).mean() / moving.mean().clamp_min(1e-6)
+        found = (wrong * moving).mean() / moving.mean().clamp_min(1e-6)
+        if not self.card.guides:
+            return found
+        return found + functional.smooth_l1_loss(guess, shown, beta=0.1)
+
+    def _look(self, seen: Tensor, pictures: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Readings (B, lags, D + G) with what was made out, the views (B, V), the guess (B, G)."""
+        views = [
+            sight(pictures[name])
+            for name, sight in zip(sorted(self.card.pictures), self.sights, strict=True)
+        ]
+        newest = seen[:, 0]
+        view = torch.cat([newest[:, :0], *views], 1)
+        if not self.card.guides:
+            return seen, view, view[:, :0]
+        known = ((newest - self.mean[: self.given]) * self.gain[: self.given]).clamp(-CLIP, CLIP)
+        guess: Tensor = self.locate(torch.cat([known, view], 1))
+        made_out = (guess.detach() * self.reach + self.place)[:, None]
+        return torch.cat([seen, made_out.expand(-1, seen.shape[1], -1)], -1), view, guess
 
     def _base(self, seen: Tensor) -> Tensor:
         """(B, D) -> (B, 1, A) measured joints, to which commands are relative; else 0."""
         return (seen[:, self.joint] * self.relative)[:, None]
 
-    def _network(self, seen: Tensor, pictures: Mapping[str, Tensor], told: Tensor) -> Tensor:
+    def _network(self, seen: Tensor, views: Tensor, told: Tensor) -> Tensor:
         found = ((self.senses(seen) - self.mean) * self.gain).clamp(-CLIP, CLIP).flatten(1)
-        views = [
-            sight(pictures[name])
-            for name, sight in zip(sorted(self.card.pictures), self.sights, strict=True)
-        ]
-        x = self.enter(torch.cat([found, *views, told[:, : self.card.words]], 1))
+        x = self.enter(torch.cat([found, views, told[:, : self.card.words]], 1))
         for block in self.blocks:
             x = block(x)
         chunk: Tensor = self.leave(self.norm(x))
         return chunk.view(-1, *self.scale.shape)
+
+
+def size(shapes: Mapping[str, Shape]) -> int:
+    """How many numbers the signals are."""
+    return sum(prod(shape) for shape in shapes.values())
 
 
 def spread(x: Tensor) -> Tensor:

@@ -212,7 +212,9 @@ def _frames(
             f"{task.name!r} names no camera in its camera_reads ({asked or 'it is empty'}): "
             "name them there, or in reads."
         )
-    frames = gather(accepted(store), state, recall=recipe.recall)
+    # What the task's tracker would have told is what the pictures are to be searched for.
+    guides = [name for name in task.policy_reads if cameras and name not in state]
+    frames = gather(accepted(store), state, recall=recipe.recall, guides=guides)
     if not cameras:
         return frames
     return with_pictures(frames, accepted(store), cameras, out / "pictures", every=recipe.every)
