@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from fabrika._actor import Actor
 from fabrika._episode import Ending, Episode
 from fabrika._errors import BrokenWorldError, ContractError, SignalError, UnknownNameError
 from fabrika._scenario import Scenario
-from fabrika._signals import Array, Signal, Signals, check_signals, copy_signals
+from fabrika._signals import Array, Signals, Tape, check_signals, copy_signals
 from fabrika._world import World
 
 
@@ -26,44 +24,42 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
     if unknown:
         raise UnknownNameError("signal", sorted(unknown)[0], world.observes, f"({actor.name})")
     recorded = {name: s for name, s in world.observes.items() if not s.image}
-    asked = recorded.keys() | reads
+    declared = recorded | {name: world.observes[name] for name in reads}
     steps = round(horizon / world.dt)
     if steps < 1:
         raise ContractError(f"a horizon of {horizon} s is shorter than one step, {world.dt} s.")
 
     world.reset(scenario)
-    observations: list[Signals] = []
-    actions: list[Signals] = []
-    executed: list[Signals] = []
+    observations, actions, executed = Tape(recorded), Tape(world.acts), Tape(world.acts)
     states: list[Array] = []
     times: list[float] = []
     ending: Ending = "horizon"
     fault = ""
 
     def look() -> Signals:
-        seen = world.observe(asked)
+        seen = world.observe(declared)
         try:
-            check_signals(seen, {name: world.observes[name] for name in asked}, "the world")
+            check_signals(seen, declared, "the world")
         except SignalError as error:  # NaN is how most simulators diverge
             raise BrokenWorldError(str(error)) from error
-        observations.append(copy_signals(seen, recorded))
+        observations.add(seen)
         states.append(np.array(world.state(), np.float64))
         times.append(world.time)
         return {name: np.array(seen[name]) for name in reads}
 
     seen = look()
-    while len(actions) < steps:
+    while actions.length < steps:
         try:
-            if not actions:
+            if not actions.length:
                 actor.reset(scenario.instruction, scenario.seed("actor"))
             action = actor.act(seen)
             check_signals(action, world.acts, f"actor {actor.name!r}")
         except Exception as error:  # whatever an actor raises is its own failure
             ending, fault = "fault", f"{type(error).__name__}: {error}"
             break
-        actions.append(copy_signals(action, world.acts))
-        ended = world.step(actions[-1])
-        executed.append(copy_signals(world.executed, world.acts))
+        actions.add(action)
+        ended = world.step(copy_signals(action, world.acts))
+        executed.add(world.executed)
         seen = look()
         if ended:
             ending = "world"
@@ -76,22 +72,12 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
         truth=tuple(sorted(name for name, s in world.observes.items() if s.truth)),
         dt=world.dt,
         times=np.array(times),
-        observations=_stack(observations, recorded),
-        actions=_stack(actions, world.acts),
-        executed=_stack(executed, world.acts),
+        observations=observations.cut(),
+        actions=actions.cut(),
+        executed=executed.cut(),
         states=np.stack(states),
         ending=ending,
         fault=fault,
         remark=actor.remark,
         warnings=tuple(world.warnings),
     )
-
-
-def _stack(samples: list[Signals], declared: Mapping[str, Signal]) -> dict[str, Array]:
-    """Samples, one mapping each, as one mapping of (len(samples), *shape) arrays."""
-    return {
-        name: np.array([sample[name] for sample in samples], signal.dtype).reshape(
-            len(samples), *signal.shape
-        )
-        for name, signal in declared.items()
-    }

@@ -57,13 +57,12 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
     floats: list[Array] = []
     for name, signal in declared.items():
         value = np.asarray(values[name])
+        kind = np.dtype(signal.dtype)
         if value.shape != signal.shape:
             raise SignalError(
                 f"{who}: {name!r} has shape {value.shape}, declared is {signal.shape}."
             )
-        if value.dtype != signal.dtype and not np.can_cast(
-            value.dtype, signal.dtype, casting="same_kind"
-        ):
+        if value.dtype is not kind and not np.can_cast(value.dtype, kind, casting="same_kind"):
             raise SignalError(f"{who}: {name!r} is {value.dtype}, declared is {signal.dtype}.")
         if value.dtype.kind == "f":
             floats.append(value)
@@ -77,3 +76,23 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
 def copy_signals(values: Signals, declared: Mapping[str, Signal]) -> dict[str, Array]:
     """Fresh arrays of the declared dtypes, so that a world or actor may reuse its buffers."""
     return {name: np.array(values[name], dtype=declared[name].dtype) for name in declared}
+
+
+class Tape:
+    """Samples of signals, one after another, each copied at once into its place."""
+
+    def __init__(self, declared: Mapping[str, Signal]) -> None:
+        self.length = 0
+        self._rows = {name: np.empty((64, *s.shape), s.dtype) for name, s in declared.items()}
+
+    def add(self, sample: Signals) -> None:
+        """Write down one sample of every signal."""
+        for name, rows in self._rows.items():
+            if self.length == len(rows):
+                rows = self._rows[name] = np.concatenate([rows, np.empty_like(rows)])
+            rows[self.length] = sample[name]
+        self.length += 1
+
+    def cut(self) -> dict[str, Array]:
+        """(length, *shape) arrays of what was written, by name."""
+        return {name: rows[: self.length].copy() for name, rows in self._rows.items()}

@@ -88,6 +88,7 @@ class Motors:
         self._rates = np.zeros((_DELAYS + blocks, len(home)))
         self._held = np.full(len(fingers), _FREE)
         self._stall = np.zeros(len(fingers))
+        self._holding = False
         data.ctrl[self._ids] = home
         # Views into the engine's memory, which stays where it is, in the order of its actuators.
         self._ctrl, self._length = data.ctrl, data.actuator_length
@@ -126,7 +127,7 @@ class Motors:
         rate = clamp(rate, -self._velocity, self._velocity)
         self._goal = clamp(self._past + rate * period, self._low, self._high)
         self._aim(period)
-        return {name: self._goal[part].copy() for name, part in self._slices.items()}
+        return {name: self._goal[part] for name, part in self._slices.items()}
 
     def _aim(self, period: float) -> None:
         """Work out where the servos are to be in each block of this control period.
@@ -157,13 +158,18 @@ class Motors:
     def _hold(self, target: Array) -> Array:
         """Servo positions of fingers: the target, but no further than where they hold."""
         length = self._length[self._ids][self._fingers]
-        slow = np.abs(self._speed[self._ids][self._fingers]) < 0.15
         grip = length + self._margin
-        self._stall = (self._stall + 1.0) * (slow & (target > grip))
+        pushing = target > grip
+        if not (self._holding or pushing.any()):
+            self._stall[:] = 0.0
+            return target
+        slow = np.abs(self._speed[self._ids][self._fingers]) < 0.15
+        self._stall = (self._stall + 1.0) * (slow & pushing)
         fresh = (self._stall >= _STALL) & (self._held == _FREE)
         held = np.where(fresh, grip, self._held)
         # Opening below the hold lets go; closing further does not push harder.
         self._held = np.where(target < held - 0.02, _FREE, held)
+        self._holding = bool((self._held != _FREE).any())
         return np.asarray(np.minimum(target, self._held))
 
     def load(self, block: int) -> None:
@@ -197,6 +203,7 @@ class Motors:
         for part in (self._past, self._goal, self._queue, self._rates, self._held, self._stall):
             part.flat[:] = state[: part.size]
             state = state[part.size :]
+        self._holding = bool((self._held != _FREE).any())
         return state
 
 

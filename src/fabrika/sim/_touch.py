@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import mujoco
 import numpy as np
 
-from fabrika._signals import Array
-
 
 class Contacts:
     """Reads the contacts of one model: the worst of each kind, and who bears whom."""
@@ -30,7 +28,7 @@ class Contacts:
         self._owner: list[int] = owner[bodies].tolist()
         self._count = len(free)
 
-    def read(self, data: mujoco.MjData) -> tuple[Array, Array]:
+    def read(self, data: mujoco.MjData) -> tuple[list[float], list[list[float]]]:
         """(4,) contact at its worst, (free, 2) support of each free body.
 
         Contact: force of the robot on what is fixed, and on itself [N]; penetration [m]; force
@@ -42,7 +40,7 @@ class Contacts:
         if data.ncon:
             contact, forces = data.contact, data.efc_force.tolist()
             robot, hand, owner = self._robot, self._hand, self._owner
-            depth = max(0.0, -float(contact.dist.min()))
+            depth = max(0.0, -min(contact.dist.tolist()))
             pairs = zip(contact.geom.tolist(), contact.efc_address.tolist(), strict=True)
             for (one, two), address in pairs:
                 if address < 0:
@@ -60,7 +58,7 @@ class Contacts:
                     fixed = max(fixed, force)
                 elif robots == 2 and not (hand[one] == hand[two] > 0):
                     own = max(own, force)
-        return np.array([fixed, own, depth, squeeze]), np.array(support).reshape(-1, 2)
+        return [fixed, own, depth, squeeze], support
 
 
 def _chain(model: mujoco.MjModel, body: int) -> set[int]:

@@ -305,7 +305,7 @@ class SimWorld:
         """
         m, d = self._model, self._data
         self.executed = self._motors.command(action, TICK)
-        self._worst[:] = 0
+        self._worst = [0.0] * 4
         for block in range(_BLOCKS):
             self._motors.servo(block)
             self._push(self._tick * TICK + block * TICK / _BLOCKS)
@@ -317,7 +317,7 @@ class SimWorld:
                 raise BrokenWorldError(f"scenario {self._scenario.id}: MuJoCo: {error}.") from error
             self._motors.load(block)
             worst, self._support = self._contacts.read(d)
-            np.maximum(self._worst, worst, out=self._worst)
+            self._worst = [max(pair) for pair in zip(self._worst, worst, strict=True)]
         if d.warning.number.any() or not isfinite(d.qpos.sum()):
             kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]
             raise BrokenWorldError(
@@ -405,8 +405,9 @@ class SimWorld:
             return np.asarray(self._poses[list(self._palms).index(what.removeprefix("palm_"))])
         if what == "size":
             return self._sizes
-        found: Array = self._worst if what == "contact" else self._support
-        return found
+        if what == "contact":
+            return np.array(self._worst)
+        return np.array(self._support).reshape(len(self._free), 2)
 
     # -- measurements --------------------------------------------------------------------
 
