@@ -100,7 +100,7 @@ class FlowTransformer(FlowPolicy):
             nn.Linear(found, 2 * width), nn.SiLU(), nn.Linear(2 * width, 4 * width)
         )
         self.enter, self.leave = nn.Linear(acts, width), nn.Linear(width, acts)
-        self.place = nn.Parameter(0.02 * torch.randn(chunk + 5, width))
+        self.order = nn.Parameter(0.02 * torch.randn(chunk + 5, width))
         layer = nn.TransformerEncoderLayer(
             width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
@@ -110,7 +110,7 @@ class FlowTransformer(FlowPolicy):
 
     def velocity(self, seen: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
         tokens = [seen.view(-1, 4, self.wide), self.time(embed_time(time))[:, None]]
-        x = torch.cat([*tokens, self.enter(noisy)], 1) + self.place
+        x = torch.cat([*tokens, self.enter(noisy)], 1) + self.order
         return self.leave(self.norm(self.blocks[0](x)[:, 5:]))
 
 

@@ -11,7 +11,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from fabrika import BrokenWorldError, Scenario, Task, UnknownNameError
+from fabrika import BrokenWorldError, ContractError, Scenario, Task, UnknownNameError, rollout
 from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
 from fabrika.sim import CLOID_CLASS, THINGS, Kinematics, SimWorld, thing
@@ -42,6 +42,11 @@ def shaken(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return action
 
 
+def test_a_longer_delay_than_is_kept_is_refused() -> None:
+    with pytest.raises(ContractError, match="delay of 5"):
+        world_of(MUG).reset(edited(MUG, delay=5))
+
+
 @pytest.mark.parametrize("task", [MUG, TRAY], ids=lambda task: task.name)
 def test_restoring_any_state_continues_bit_for_bit(task: Task) -> None:
     rng = np.random.default_rng(0)
@@ -63,6 +68,37 @@ def test_restoring_any_state_continues_bit_for_bit(task: Task) -> None:
     ours, theirs = world.observe(names), other.observe(names)
     skip = ("truth/velocity", "truth/torque")
     assert all(np.array_equal(ours[n], theirs[n]) for n in names if n not in skip)
+
+
+def test_a_grasp_continues_bit_for_bit_from_any_moment_of_it() -> None:
+    """Fingers that close, stall and hold: what they felt is in the state."""
+    scenario = MUG.scenario("train", 1)
+    world = world_of(MUG)
+    episode = rollout(MUG.expert(), world, scenario, MUG.horizon)
+    actions = [{n: v[tick] for n, v in episode.actions.items()} for tick in range(episode.length)]
+    fingers = np.abs(np.diff(episode.actions["right_hand"], axis=0)).max(axis=1) > 1e-6
+    held = np.flatnonzero(episode.observations["truth/support"][:, 0, 1] > 1.0)
+    moments = sorted({*np.flatnonzero(fingers).tolist()[::2], *held.tolist()[::20]})
+    assert len(moments) > 15
+    for start in moments:
+        world.restore(scenario, episode.states[start])
+        for tick in range(start, min(start + 3, episode.length)):
+            world.step(actions[tick])
+            assert np.array_equal(world.state(), episode.states[tick + 1]), (start, tick)
+
+
+def test_what_a_world_gives_is_not_its_own_memory() -> None:
+    world = world_of(MUG)
+    world.reset(MUG.scenario("train", 0))
+    world.step(HOME)
+    state = world.state()
+    seen = world.observe([name for name in world.observes if not world.observes[name].image])
+    before = {name: value.copy() for name, value in seen.items()}
+    for value in world.executed.values():
+        value[:] = 9.0
+    assert np.array_equal(world.state(), state)
+    world.step(HOME)
+    assert all(np.array_equal(seen[name], before[name]) for name in seen)
 
 
 def test_the_tracker_is_late_and_noisy_by_what_the_scenario_says() -> None:

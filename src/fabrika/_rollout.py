@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fabrika._actor import Actor
 from fabrika._episode import Ending, Episode
 from fabrika._errors import BrokenWorldError, ContractError, SignalError, UnknownNameError
 from fabrika._scenario import Scenario
-from fabrika._signals import Array, Signals, Tape, check_signals, copy_signals
+from fabrika._signals import Array, Signal, Signals, Tape, check_signals, copy_signals
 from fabrika._world import World
 
 
@@ -36,12 +38,15 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
     ending: Ending = "horizon"
     fault = ""
 
-    def look() -> Signals:
-        seen = world.observe(declared)
+    def sound(values: Signals, declared: Mapping[str, Signal]) -> Signals:
         try:
-            check_signals(seen, declared, "the world")
+            check_signals(values, declared, "the world")
         except SignalError as error:  # NaN is how most simulators diverge
             raise BrokenWorldError(str(error)) from error
+        return values
+
+    def look() -> Signals:
+        seen = sound(world.observe(declared), declared)
         observations.add(seen)
         states.append(np.array(world.state(), np.float64))
         times.append(world.time)
@@ -59,7 +64,7 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
             break
         actions.add(action)
         ended = world.step(copy_signals(action, world.acts))
-        executed.add(world.executed)
+        executed.add(sound(world.executed, world.acts))
         seen = look()
         if ended:
             ending = "world"

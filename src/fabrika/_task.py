@@ -40,7 +40,8 @@ class Task:
     policy_reads: tuple[str, ...] = ()
     """Sensors that a policy reads by default; empty: all sensors but pictures."""
     camera_reads: tuple[str, ...] = ()
-    """Sensors that a policy from pixels reads."""
+    """Sensors that a policy from pixels reads. The trackers of ``policy_reads`` it is taught to
+    make out in its pictures while it learns, and is not given."""
 
     def __post_init__(self) -> None:
         if not any(check.kind == "goal" for check in self.checks):

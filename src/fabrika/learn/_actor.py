@@ -152,6 +152,7 @@ def _check_fits(session: InferenceSession, card: Card, path: Path) -> None:
     found_out = {value.name: list(value.shape) for value in session.get_outputs()}
     sane = 1 <= card.execute <= card.chunk and 0 <= card.fade <= 1 and card.words in (0, WORDS)
     sane = sane and bool(card.lags) and min(card.lags) >= 0
+    sane = sane and not card.reads.keys() & card.guides.keys()
     for act in filter(None, map(recalled, card.reads)):
         sane = sane and f"joint/{act}" in card.reads
     for name, limits in card.limits.items():

@@ -16,7 +16,7 @@ Limits = Mapping[str, list[float]]
 Sensors = Literal["tracker", "cameras"]
 Shape = tuple[int, ...]
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 """Version of the card. Read: this one. Written: this one."""
 CARD_KEY = "fabrika.card"
 """Where the card lies in the metadata of ``policy.onnx``."""

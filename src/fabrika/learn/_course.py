@@ -116,7 +116,7 @@ class Batches:
         return rows
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Readings (B, lags, D), pictures, words (B, W), commands (B, chunk, A).
+        """Readings (B, lags, D + G), pictures, words (B, W), commands (B, chunk, A).
 
         Before an episode its first reading stands, after it its last command is held.
         """

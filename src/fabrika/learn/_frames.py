@@ -97,14 +97,14 @@ def accepted(path: Path) -> Iterator[Episode]:
 
 def gather(
     episodes: Iterable[Episode],
-    reads: Collection[str] = (),
+    reads: Collection[str] | None = None,
     *,
     recall: bool = False,
     guides: Collection[str] = (),
 ) -> Frames:
     """The frames of accepted episodes of one task, without pictures: see `with_pictures`.
 
-    ``reads`` names the sensors; empty: all that were recorded, without truth. ``recall`` adds
+    ``reads`` names the sensors; None: all that were recorded, without truth. ``recall`` adds
     the last command of every "arm" that has a sensor "joint/arm" as "last/arm". ``guides`` are
     sensors that a policy with cameras learns to make out, and is not given. Raises
     `ContractError` for truth, `UsageError` for mixed tasks or too few episodes.
@@ -122,7 +122,7 @@ def gather(
                 f"{episode.scenario.task!r}. Train on one store at a time."
             )
     names = _readable(first, reads)
-    shown = _readable(first, guides) if guides else []
+    shown = _readable(first, guides)
     if recall:
         kept = [_recalling(episode, names) for episode in kept]
         first = kept[0]
@@ -223,7 +223,7 @@ def _place(folder: Path, name: str) -> Path:
 
 def _digest(frames: Frames) -> str:
     head = [frames.task, frames.dt, frames.ids, sorted(frames.reads), sorted(frames.acts)]
-    head.append(sorted(frames.guides))
+    head += [sorted(frames.guides)] if frames.guides else []
     total = hashlib.sha256(json.dumps(head).encode())
     for array in (frames.seen, frames.done, frames.starts, frames.told):
         total.update(str(array.shape).encode())
@@ -231,11 +231,11 @@ def _digest(frames: Frames) -> str:
     return total.hexdigest()
 
 
-def _readable(episode: Episode, reads: Collection[str]) -> list[str]:
+def _readable(episode: Episode, reads: Collection[str] | None) -> list[str]:
     """The sensors to learn from, sorted; truth is refused."""
     recorded = episode.observations
     sensors = recorded.keys() - set(episode.truth)
-    for name in reads:
+    for name in reads or ():
         if name in episode.truth:
             raise ContractError(
                 f"a policy cannot learn from {name!r}: it is simulator truth, which no sensor "
@@ -243,7 +243,7 @@ def _readable(episode: Episode, reads: Collection[str]) -> list[str]:
             )
         if name not in recorded:
             raise UnknownNameError("recorded sensor", name, sensors)
-    return sorted(reads or sensors)
+    return sorted(sensors if reads is None else reads)
 
 
 def _recalling(episode: Episode, names: Collection[str]) -> Episode:

@@ -217,7 +217,7 @@ class Policy(nn.Module):
         """
         moving = (self.scale[0] > 0).float()
         goal = (done - self._base(seen[:, 0]) - self.offset) * _inverse(self.scale)
-        shown = (seen[:, 0, self.given :] - self.place) * _inverse(self.reach)
+        trackers = seen[:, 0, self.given :]
         seen, views, guess = self._look(seen[..., : self.given], pictures)
         wrong = functional.smooth_l1_loss(
             self._network(seen, views, told), goal, beta=0.1, reduction="none"
@@ -225,6 +225,7 @@ class Policy(nn.Module):
         found = (wrong * moving).mean() / moving.mean().clamp_min(1e-6)
         if not self.card.guides:
             return found
+        shown = (trackers - self.place) * _inverse(self.reach)
         return found + functional.smooth_l1_loss(guess, shown, beta=0.1)
 
     def _look(self, seen: Tensor, pictures: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

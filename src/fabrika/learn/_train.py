@@ -213,8 +213,10 @@ def _frames(
             "name them there, or in reads."
         )
     # What the task's tracker would have told is what the pictures are to be searched for.
-    guides = [name for name in task.policy_reads if cameras and name not in state]
-    frames = gather(accepted(store), state, recall=recipe.recall, guides=guides)
+    told = [name for name in task.policy_reads if name.startswith("tracker/")]
+    guides = [name for name in told if cameras and name not in state]
+    given = state if asked else None
+    frames = gather(accepted(store), given, recall=recipe.recall, guides=guides)
     if not cameras:
         return frames
     return with_pictures(frames, accepted(store), cameras, out / "pictures", every=recipe.every)

@@ -15,6 +15,7 @@ from typing import Any
 import mujoco
 import numpy as np
 
+from fabrika._errors import ContractError
 from fabrika._signals import Array, Signals
 from fabrika.sim._robot import Robot, clamp
 
@@ -81,6 +82,10 @@ class Motors:
         self._loads = np.zeros((blocks, 2, len(self._low)))
         self._shares = np.arange(1, blocks + 1)[:, None] / blocks
         self._delay = int(params["delay"])
+        if not 0 <= self._delay <= _DELAYS:
+            raise ContractError(
+                f"a command delay of {self._delay} servo updates; it can be 0 to {_DELAYS}."
+            )
         self._place(model, data)
         home = column("home")
         self._past, self._goal = home.copy(), home.copy()
@@ -127,7 +132,7 @@ class Motors:
         rate = clamp(rate, -self._velocity, self._velocity)
         self._goal = clamp(self._past + rate * period, self._low, self._high)
         self._aim(period)
-        return {name: self._goal[part] for name, part in self._slices.items()}
+        return {name: self._goal[part].copy() for name, part in self._slices.items()}
 
     def _aim(self, period: float) -> None:
         """Work out where the servos are to be in each block of this control period.
@@ -193,16 +198,25 @@ class Motors:
         return np.maximum(np.maximum.reduceat(over, self._starts), 0.0)
 
     def state(self) -> Array:
-        """Everything that the next `servo` depends on."""
-        parts = (self._past, self._goal, self._queue, self._rates, self._held, self._stall)
-        return np.concatenate(((self._ticks,), *parts), axis=None)
+        """Everything that the next `servo` depends on.
+
+        Of the engine, what fingers feel: it is of the last step, which `restore` does not repeat.
+        """
+        felt = self._length[self._ids], self._speed[self._ids]
+        return np.concatenate(((self._ticks,), *self._memory(), *felt), axis=None)
+
+    def _memory(self) -> tuple[Array, ...]:
+        return self._past, self._goal, self._queue, self._rates, self._held, self._stall
 
     def restore(self, state: Array) -> Array:
         """Continue from what `state` gave; the rest of a longer vector is returned."""
         self._ticks, state = int(state[0]), state[1:]
-        for part in (self._past, self._goal, self._queue, self._rates, self._held, self._stall):
+        for part in self._memory():
             part.flat[:] = state[: part.size]
             state = state[part.size :]
+        for engine in (self._length, self._speed):
+            engine[self._ids] = state[: len(self._low)]
+            state = state[len(self._low) :]
         self._holding = bool((self._held != _FREE).any())
         return state
 

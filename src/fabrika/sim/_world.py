@@ -81,7 +81,7 @@ class SimWorld:
     ``pushes``, ``view`` (camera jitter), ``things`` (their kinds and sizes).
 
     What is sensed lags the state by one physics step, as MuJoCo computes positions and forces
-    at the start of a step; right after `restore` it does not.
+    at the start of a step; right after `restore`, poses and contacts do not.
     """
 
     dt = TICK
@@ -211,16 +211,18 @@ class SimWorld:
         self.reset(scenario)
         size = mujoco.mj_stateSize(self._model, _STATE)
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
+        mujoco.mj_forward(self._model, self._data)
+        self._see()
+        self._worst, self._support = self._contacts.read(self._data)
+        # mj_forward overwrites the warm start that the next step must begin from, and what the
+        # fingers felt.
+        mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
         rest = state[size:]
         self._tick, self._still = int(rest[0]), int(rest[1])
         rest = self._motors.restore(rest[2:])
         count = self._rates.size
-        self._rates = rest[:count].reshape(self._rates.shape)
+        self._rates = rest[:count].reshape(self._rates.shape).copy()
         self._history[:] = rest[count:].reshape(self._history.shape)
-        mujoco.mj_forward(self._model, self._data)
-        self._see()
-        # mj_forward overwrites the warm start that the next step must begin from.
-        mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
 
     def state(self) -> Array:
         """(S,) physics state, servo memory and tracker history."""
@@ -402,7 +404,7 @@ class SimWorld:
         if what == "overrun":
             return self._motors.overrun()
         if what.startswith("palm_"):
-            return np.asarray(self._poses[list(self._palms).index(what.removeprefix("palm_"))])
+            return np.array(self._poses[list(self._palms).index(what.removeprefix("palm_"))])
         if what == "size":
             return self._sizes
         if what == "contact":
