@@ -58,14 +58,22 @@ class _Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        self._inner.append(0.0)
+        start = self.begin()
         try:
             yield
         finally:
-            whole = time.perf_counter() - start
-            self._lap[name] += whole - self._inner.pop()
-            self._inner[-1] += whole
+            self.end(name, start)
+
+    def begin(self) -> float:
+        """Begin a part."""
+        self._inner.append(0.0)
+        return time.perf_counter()
+
+    def end(self, name: str, start: float) -> None:
+        """End the part that began last."""
+        whole = time.perf_counter() - start
+        self._lap[name] += whole - self._inner.pop()
+        self._inner[-1] += whole
 
     def lap(self) -> None:
         """End a lap."""
@@ -80,21 +88,27 @@ class _Timed:
     """Stands in for a world or an actor, and times those of its methods that are named."""
 
     def __init__(self, inner: object, clock: _Clock, parts: Mapping[str, str]) -> None:
-        self._inner, self._clock, self._parts = inner, clock, parts
+        self._inner = inner
+        for name, part in parts.items():
+            setattr(self, name, _timed(getattr(inner, name), clock, part, laps=name == "act"))
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        if name not in self._parts:
-            return found
-        call = cast(Callable[..., Any], found)
+        return getattr(self._inner, name)
 
-        def timed(*values: Any) -> Any:
-            if name == "act":
-                self._clock.lap()
-            with self._clock.part(self._parts[name]):
-                return call(*values)
 
-        return timed
+def _timed(call: Callable[..., Any], clock: _Clock, part: str, *, laps: bool) -> Callable[..., Any]:
+    """The call, timed as a part; with ``laps``, it begins a lap."""
+
+    def timed(*values: Any) -> Any:
+        if laps:
+            clock.lap()
+        start = clock.begin()
+        try:
+            return call(*values)
+        finally:
+            clock.end(part, start)
+
+    return timed
 
 
 _WORLD = {"reset": "reset", "step": "physics (step)", "observe": "sensors (observe)"}
