@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import acos, cos, sin, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -77,22 +78,19 @@ def yaw_rotation(yaw: float) -> Array:
 
 def rotation_of(quaternion: Array) -> Array:
     """(3, 3) rotation of one unit quaternion (4,), w first: `quaternion_rotation` made short."""
-    w, x, y, z = quaternion.tolist()
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return np.array(_rows(*quaternion.tolist()))
 
 
 def quaternion_rotation(quaternion: Array) -> Array:
     """(..., 3, 3) rotations of quaternions (..., 4), w first, of unit length."""
-    w, x, y, z = np.moveaxis(quaternion, -1, 0)
-    rows = [
+    rows = _rows(*np.moveaxis(quaternion, -1, 0))
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def _rows(w: Any, x: Any, y: Any, z: Any) -> list[list[Any]]:
+    """The rotation matrix of a unit quaternion, of numbers or of arrays."""
+    return [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
     ]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))

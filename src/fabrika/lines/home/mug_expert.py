@@ -11,6 +11,7 @@ from fabrika._actor import Story
 from fabrika._signals import Array, Signals
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs, body_in_base
 from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._robot import clamp
 
 READS = (
     "truth/base",
@@ -29,6 +30,8 @@ DEEP = 0.018
 """Height of the palm's ridges above the palm frame [m]."""
 DISTAL = 0.030
 """How far the mug's axis is from the palm's centre, towards the fingers [m]."""
+PRESSED = 20.0
+"""Force of the hand on the shelf at which it goes no lower [N]."""
 UP = np.array([0.0, 0.0, 1.0])
 DIP = 0.12
 """How far the fingers point down [rad], so that the forearm clears the counter's edge."""
@@ -131,7 +134,7 @@ def _over(limbs: Limbs, ahead: float, above: float) -> tuple[Array, Array]:
     # Closing the fingers tilts the mug by a few degrees: stand it up again.
     x, y, _ = turned[:, 2].tolist()
     lean = np.array([y, -x, 0.0])  # the cross product with "up"
-    upright = turn_by(np.minimum(np.maximum(lean, -0.3), 0.3))
+    upright = turn_by(clamp(lean, -0.3, 0.3))
     return place + upright @ (palm - mug), upright @ rotation
 
 
@@ -146,14 +149,14 @@ def _put_down(limbs: Limbs) -> Part:
 
     def floating() -> bool:
         borne, pressed = limbs.seen["truth/support"][0, 0], limbs.seen["truth/contact"][0]
-        return bool(borne < 2.0 and pressed < 20.0)
+        return bool(borne < 2.0 and pressed < PRESSED)
 
     here, rotation = limbs.palm(SIDE)
     yield from limbs.move(
         {SIDE: (here - 0.06 * UP, rotation)}, speed=0.06, while_true=floating, patience=2.0
     )
     here, rotation = limbs.palm(SIDE)
-    ease = 0.004 if limbs.seen["truth/contact"][0] < 20.0 else 0.010
+    ease = 0.004 if limbs.seen["truth/contact"][0] < PRESSED else 0.010
     yield from limbs.move({SIDE: (here + ease * UP, rotation)}, speed=0.06, within=0.001)
 
 
