@@ -6,13 +6,14 @@ import errno
 import json
 import os
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import fabrika._store
+import fabrika._disk
 from fabrika import (
     BusyError,
     Episode,
@@ -28,6 +29,7 @@ from fabrika import (
     rollout,
     run_scenarios,
 )
+from fabrika._store import manifest_text
 from fabrika.lines.toy import TASK, ReachWorld
 
 MANIFEST = {"task": TASK.name, "actor": "zero", "split": "train", "draw": ""}
@@ -127,18 +129,28 @@ def test_a_store_of_one_policy_takes_no_other_from_the_first_row_on(tmp_path: Pa
         assert store.rows() == [one]
 
 
-def test_one_writer_and_many_readers(tmp_path: Path) -> None:
+def test_many_writers_and_readers_but_who_is_alone_is_alone(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with Store.create(path, MANIFEST) as store:
-        with pytest.raises(BusyError):
-            Store.resume(path, MANIFEST)
+        with pytest.raises(BusyError), Store.alone(path):
+            pass
         with pytest.raises(BusyError):
             Store.create(path, MANIFEST)
-        with Store.open(path) as reader:
+        with Store.resume(path, MANIFEST) as other, Store.open(path) as reader:
             put(store, EPISODES[0])
-            assert [row.index for row in reader.rows()] == [0]
+            put(other, EPISODES[1])
+            put(other, EPISODES[0])  # again: nothing changes
+            assert [row.index for row in reader.rows()] == [0, 1]
             with pytest.raises(UsageError, match="reading"):
                 reader.commit(reader.rows()[0])
+    with Store.alone(path):
+        for opening in (lambda: Store.resume(path, MANIFEST), lambda: Store.alone(path)):
+            before = time.perf_counter()
+            with pytest.raises(BusyError):
+                opening()
+            assert time.perf_counter() - before < 1.5
+        with Store.open(path) as reader:
+            assert len(reader.rows()) == 2
     Store.resume(path, MANIFEST).close()
 
 
@@ -174,8 +186,10 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 
 
 def edit_manifest(path: Path, **changes: Any) -> None:
+    """As another version would have written it: with its checksum."""
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+    del manifest["checksum"]
+    (path / "manifest.json").write_text(manifest_text({**manifest, **changes}))
 
 
 def test_other_versions_are_read_but_not_continued(tmp_path: Path) -> None:
@@ -188,10 +202,14 @@ def test_other_versions_are_read_but_not_continued(tmp_path: Path) -> None:
         assert len(store.rows()) == 1
     with pytest.raises(VersionError, match=r"numpy 0\.9, here"):
         Store.resume(path, MANIFEST)
-    edit_manifest(path, versions=mine, format=2)
-    for opening in (Store.open, lambda path: Store.resume(path, MANIFEST)):
-        with pytest.raises(VersionError, match="format 2"):
-            opening(path)
+    for newer in ({"format": 2, "minor": 0}, {"format": 1, "minor": 99}):
+        edit_manifest(path, versions=mine, **newer)
+        for opening in (Store.open, lambda path: Store.resume(path, MANIFEST)):
+            with pytest.raises(VersionError, match=rf"format {newer['format']}\.{newer['minor']};"):
+                opening(path)
+    (path / "manifest.json").write_text(json.dumps({**mine, "format": 1, "minor": 1}))
+    with pytest.raises(IntegrityError, match=r"manifest\.json"):
+        Store.open(path)
     (path / "manifest.json").write_text("{")
     with pytest.raises(IntegrityError, match=r"manifest\.json"):
         Store.open(path)
@@ -224,8 +242,8 @@ def test_whatever_is_altered_is_seen(tmp_path: Path) -> None:
     with Store.open(path) as store, pytest.raises(IntegrityError, match="row 0"):
         store.rows()
     (path / "index.sqlite").write_bytes(b"not a database at all" * 100)
-    with Store.open(path) as store, pytest.raises(IntegrityError, match=r"index\.sqlite"):
-        store.rows()
+    with pytest.raises(IntegrityError, match=r"index\.sqlite"):
+        Store.open(path)
     (path / "index.sqlite").unlink()
     with pytest.raises(IntegrityError, match=r"index\.sqlite"):
         Store.open(path)
@@ -241,7 +259,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, call: str, nth: int) -> list[int]
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return real(*args, **options)
 
-    monkeypatch.setattr(fabrika._store.os, call, full)
+    monkeypatch.setattr(fabrika._disk.os, call, full)
     return count
 
 
@@ -280,7 +298,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(tmp_path: Pat
 def test_a_full_database_is_a_lack_of_resources(tmp_path: Path) -> None:
     rows = [Result.voided(TASK.scenario("train", i), "zero", "planted") for i in range(60)]
     with Store.create(tmp_path / "s", MANIFEST) as store:
-        store._database.execute("PRAGMA max_page_count = 3")
+        store.index._database.execute("PRAGMA max_page_count = 12")
         with pytest.raises(ResourceError, match="full"):
             for row in rows:
                 store.commit(row)

@@ -15,7 +15,7 @@ from onnx import helper
 from fabrika import UsageError, VersionError
 from fabrika._errors import IntegrityError
 from fabrika._registry import task as find_task
-from fabrika._run import make_actor
+from fabrika._station import make_actor
 from fabrika.learn import Card, load_policy
 from fabrika.learn._card import CARD_KEY
 from fabrika.learn._export import to_onnx

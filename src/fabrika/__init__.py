@@ -34,9 +34,10 @@ from fabrika._gate import Decision, Gate, check_evidence
 from fabrika._registry import known, load, task
 from fabrika._result import Result
 from fabrika._rollout import rollout
-from fabrika._run import make_actor, run_scenarios
+from fabrika._run import run_scenarios
 from fabrika._scenario import Scenario, Split
 from fabrika._signals import Signal, Signals
+from fabrika._station import make_actor
 from fabrika._store import Store
 from fabrika._task import Task
 from fabrika._world import Pictured, World

@@ -8,24 +8,28 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
 import fabrika._errors as errors
-from fabrika._errors import BrokenWorldError, FabrikaError, ResourceError, UsageError
+from fabrika._control import Answer, Lost
+from fabrika._errors import FabrikaError, UsageError
 from fabrika._result import Result
 from fabrika._scenario import Split
 
 AHEAD = 2
 """Scenarios given to one worker: one to run, one so that it need not wait for the parent."""
-
-_ONE_THREAD = dict.fromkeys(
+STALL = 60.0
+"""A worker at work that shows no sign of life for this long is hung, and is replaced [s]."""
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+"""The environment of a worker: one thread each, so that sums are the same everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class _Worker:
     given: deque[int] = field(default_factory=deque)
     partial: bytes = b""
     """The beginning of an answer whose end is still to come."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it last showed a sign of life."""
 
     @property
     def answers(self) -> IO[bytes]:
@@ -66,8 +72,9 @@ class _Worker:
     def receive(self) -> list[bytes] | None:
         """The answers that have come, perhaps none yet; None if it has died."""
         chunk = os.read(self.answers.fileno(), 1 << 16)
+        self.heard = time.monotonic()
         *lines, self.partial = (self.partial + chunk).split(b"\n")
-        return lines if chunk else None
+        return [line for line in lines if line] if chunk else None
 
     def send(self, line: str) -> None:
         pipe = cast(IO[bytes], self.process.stdin)
@@ -75,11 +82,11 @@ class _Worker:
             pipe.write(line.encode() + b"\n")
             pipe.flush()
 
-    def end(self) -> int:
+    def end(self, patience: float = 5.0) -> int:
         """Stop the process; its exit status, negative for a signal."""
         self.process.terminate()
         try:
-            status = self.process.wait(timeout=5)
+            status = self.process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
@@ -90,69 +97,71 @@ class _Worker:
 
 
 class Pool:
-    """Workers on one job. Results come as they are ready, in no order."""
+    """An executor: worker processes on one job. One that dies or hangs is replaced."""
 
-    def __init__(self, job: Job, workers: int) -> None:
-        self._job = job
+    patience = 2
+
+    def __init__(self, job: Job, workers: int, stall: float = STALL) -> None:
+        self._job, self._stall = job, stall
         self._selector = selectors.DefaultSelector()
         self._workers: set[_Worker] = set()
         for _ in range(workers):
             self._hire()
 
-    def run(self, indices: Sequence[int]) -> Iterator[Result]:
-        """Each scenario's result. A scenario whose worker dies is tried once more, elsewhere.
+    @property
+    def room(self) -> int:
+        """How many more scenarios keep every worker busy."""
+        return sum(AHEAD - len(worker.given) for worker in self._workers)
 
-        Raises whatever `FabrikaError` a worker met.
-        """
-        waiting = deque(indices)
-        died: set[int] = set()
-        left = len(indices)
-        while left:
-            for worker in self._workers:
-                while waiting and len(worker.given) < AHEAD:
-                    index = waiting.popleft()
-                    worker.given.append(index)
-                    worker.send(json.dumps(index))
-            for key, _ in self._selector.select():
-                sender: _Worker = key.data
-                answers = sender.receive()
-                if answers is None:
-                    self._replace(sender, died, waiting)
-                    continue
-                for answer in answers:
-                    result = _result(json.loads(answer))
-                    sender.given.popleft()
-                    left -= 1
-                    yield result
+    def give(self, indices: Sequence[int]) -> None:
+        """Hand the scenarios to the workers with least in hand."""
+        for index in indices:
+            worker = min(self._workers, key=lambda worker: len(worker.given))
+            if not worker.given:
+                worker.heard = time.monotonic()  # it was idle: its silence means nothing
+            worker.given.append(index)
+            worker.send(json.dumps(index))
+
+    def take(self, timeout: float) -> list[Answer]:
+        """What has come back, of the dead and the hung too. Raises what a worker raised."""
+        answers: list[Answer] = []
+        for key, _ in self._selector.select(timeout):
+            sender: _Worker = key.data
+            lines = sender.receive()
+            if lines is None:
+                answers += self._bury(sender, "")
+            for line in lines or ():
+                answers.append(result_in(json.loads(line)))
+                sender.given.popleft()
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.given and now - worker.heard > self._stall:
+                answers += self._bury(worker, f"no sign of life for {self._stall:.0f} s")
+        return answers
 
     def close(self) -> None:
         """Stop all workers, whatever they are doing."""
+        for worker in self._workers:
+            worker.process.terminate()
         for worker in list(self._workers):
             self._dismiss(worker)
         self._selector.close()
 
-    def _replace(self, dead: _Worker, died: set[int], waiting: deque[int]) -> None:
-        """Give what a dead worker held to others; its first scenario is the suspect."""
+    def _bury(self, dead: _Worker, why: str) -> list[Lost]:
+        """Replace a worker; what it had in hand is lost, and the first of it is the suspect."""
+        if why:
+            dead.process.kill()
         status = self._dismiss(dead)
-        if dead.given:
-            suspect = dead.given[0]
-            if suspect in died:
-                how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-                cause = ResourceError if status == -signal.SIGKILL else BrokenWorldError
-                raise cause(
-                    f"two workers died ({how}) in scenario {suspect} of {self._job.split} of "
-                    f"{self._job.task!r}, actor {self._job.actor!r}. Run it alone, with one worker."
-                )
-            died.add(suspect)
-            waiting.extendleft(reversed(dead.given))
-            self._hire()
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        self._hire()
+        return [Lost(index, why or how, suspect=not n) for n, index in enumerate(dead.given)]
 
     def _hire(self) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "fabrika._worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **ONE_THREAD},
             start_new_session=True,  # Ctrl-C is for the parent, which decides
         )
         worker = _Worker(process)
@@ -166,7 +175,7 @@ class Pool:
         return worker.end()
 
 
-def _result(answer: dict[str, Any]) -> Result:
+def result_in(answer: dict[str, Any]) -> Result:
     """The result in a worker's answer; raises the error if there is one."""
     if "error" in answer:
         kind = getattr(errors, answer["error"], FabrikaError)

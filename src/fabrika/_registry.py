@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from fabrika._errors import ContractError, UnknownNameError, UsageError
 from fabrika._task import Task
 
-PluginKind = Literal["tasks", "policies", "exporters", "robots"]
+PluginKind = Literal["tasks", "policies", "exporters", "robots", "executors"]
 
 
 def known(kind: PluginKind) -> dict[str, str]:

@@ -1,62 +1,37 @@
-"""Running scenarios: serially, or on worker processes that exchange nothing but JSON lines."""
+"""Running scenarios: whoever runs them, the control plane settles what is run and published."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from fabrika._actor import Actor, Random, Zero
-from fabrika._check import judge
+from fabrika._control import Answer, Executor, Shift
 from fabrika._errors import (
-    BrokenWorldError,
-    ContractError,
-    FabrikaError,
+    BusyError,
     InterruptedRunError,
     UnknownNameError,
     UsageError,
     VersionError,
 )
+from fabrika._index import Index
+from fabrika._owners import Life, Owner
 from fabrika._pool import Job, Pool
 from fabrika._registry import known, load
 from fabrika._registry import task as find_task
 from fabrika._result import Result
-from fabrika._rollout import rollout
 from fabrika._scenario import Split
-from fabrika._store import Store, is_store, seal_episode
+from fabrika._source import source_digest
+from fabrika._station import ACTORS, Serial, policy_file, policy_name
+from fabrika._store import Store, is_store
 from fabrika._task import Task
-from fabrika._world import World
 
-ACTORS = ("expert", "random", "zero")
-"""Actors that every task has. Any other is the path of a policy file."""
-
-
-def make_actor(spec: str, task: Task, world: World) -> Actor:
-    """The actor that ``spec`` names: "expert", "zero", "random", or a policy file.
-
-    The file's suffix picks its loader among the plug-ins "fabrika.policies". Raises
-    `ContractError` if the loader names its actor otherwise than by the file's digest.
-    """
-    if spec == "expert":
-        return task.expert()
-    if spec == "zero":
-        return Zero(world.acts)
-    if spec == "random":
-        return Random(world.acts)
-    path = _policy_file(spec)
-    loader = cast(Callable[[Path], Actor], load("policies", path.suffix.removeprefix(".")))
-    actor, name = loader(path), _policy_name(path)
-    if actor.name != name:
-        raise ContractError(
-            f"the loader of {path} names its actor {actor.name!r}, not {name!r}: the name is the "
-            "file's SHA-256, so that evidence of two candidates cannot be mixed."
-        )
-    _require_fit(actor, task, world, path)
-    return actor
+EXECUTORS = ("serial", "pool")
+"""Executors that are built in. Others are plug-ins "fabrika.executors"."""
+_WAIT = 0.25
+"""How long to wait for an answer, or for others, before looking again [s]."""
 
 
 def run_scenarios(
@@ -67,6 +42,7 @@ def run_scenarios(
     *,
     draw: str = "",
     workers: int = 1,
+    executor: str = "",
     store: Path | None = None,
     on_result: Callable[[Result], None] | None = None,
 ) -> list[Result]:
@@ -74,9 +50,11 @@ def run_scenarios(
 
     With a ``store``, every judged episode is kept there, whether it passed or not, and what is
     there already is not run again: the same call continues a run that was interrupted, unless
-    the task has changed since (`VersionError`).
+    the task has changed since (`VersionError`). Several calls, on several machines, may work on
+    one store: they share the scenarios.
     ``on_result`` is called once for each result, stored ones first, then as they come in.
-    The results do not depend on ``workers``: 1 runs in this process.
+    ``executor``: "serial" runs in this process, "pool" on ``workers`` processes; others are
+    plug-ins, such as "ray"; empty picks one of the first two. The results do not depend on it.
 
     Raises `InterruptedRunError` on Ctrl-C; what was committed stays.
     """
@@ -85,133 +63,141 @@ def run_scenarios(
     plan = find_task(task)
     plan.scenario(split, min(indices), draw)  # what is wrong is said before any work
     if actor not in ACTORS:
-        _policy_file(actor)
+        policy_file(actor)
+    if executor not in ("", *EXECUTORS, *known("executors")):
+        raise UnknownNameError("executor", executor, (*EXECUTORS, *known("executors")))
     job = Job(task=task, actor=actor, split=split, draw=draw, store=store)
-    done: dict[int, Result] = {}
-
-    def take(result: Result) -> None:
-        done[result.index] = result
-        if on_result:
-            on_result(result)
-
+    run = _Run(job, plan, indices, on_result or (lambda _: None))
     try:
-        with _open_store(job) if store else nullcontext() as folder:
-            asked = set(indices)
-            for result in folder.rows() if folder else []:
-                if result.index in asked:
-                    _require_same_task(plan, result, store)
-                    take(result)
-            todo = [index for index in indices if index not in done]
-            with closing(
-                _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
-            ) as run:
-                for result in run:
-                    if folder:
-                        folder.commit(result)
-                    take(result)
+        with _open(job) as (folder, index, life):
+            run.look_up(index)
+            if run.missing:
+                name = executor or ("serial" if workers == 1 else "pool")
+                run.work(name, workers, folder, index, life)
     except KeyboardInterrupt as stop:
-        kept = f"{len(done)} of {len(indices)} are done" + (" and kept" if store else "")
+        kept = f"{len(run.done)} of {len(indices)} are done" + (" and kept" if store else "")
         raise InterruptedRunError(f"stopped: {kept}. The same command goes on.") from stop
-    return [done[index] for index in indices]
+    return [run.done[index] for index in indices]
 
 
-class Station:
-    """One world and one actor, built once, and used for one scenario after another."""
+class _Run:
+    """One call of `run_scenarios`: what is asked for, and what is done of it."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._task = find_task(job.task)
-        self._world = self._task.build()
-        self._actor = make_actor(job.actor, self._task, self._world)
+    def __init__(
+        self, job: Job, task: Task, indices: Sequence[int], on_result: Callable[[Result], None]
+    ) -> None:
+        self._job, self._task, self._indices, self._tell = job, task, indices, on_result
+        self.done: dict[int, Result] = {}
 
-    def run(self, index: int) -> Result:
-        """Roll out, judge and seal one scenario. A world that breaks gives a void result."""
-        scenario = self._task.scenario(self._job.split, index, self._job.draw)
-        start = time.perf_counter()
+    @property
+    def missing(self) -> list[int]:
+        """What is asked for and not done, in the order asked."""
+        return [index for index in self._indices if index not in self.done]
+
+    def look_up(self, index: Index) -> None:
+        """Count what is there already."""
+        asked = set(self._indices)
+        for result in index.rows(min(asked), max(asked)):
+            if result.index in asked:
+                if not self.done:
+                    self._require_same_task(result)
+                self._take([result])
+
+    def work(
+        self, executor: str, workers: int, folder: Store | None, index: Index, life: Life
+    ) -> None:
+        """Have the missing scenarios run, until all are published, by whomever."""
+        missing = self.missing
+        crew = make_executor(executor, self._job, min(workers, len(missing)))
+        what = f"{self._job.split} of {self._job.task!r}, actor {self._job.actor!r}"
+        shift = Shift(index, life, missing, crew.patience, self._require_same_task, what)
+        answers: Sequence[Answer] = ()
         try:
-            episode = rollout(self._actor, self._world, scenario, self._task.horizon)
-            episode = episode.with_verdict(judge(episode, self._task.checks))
-        except BrokenWorldError as error:
-            self._world.close()  # whatever broke must not reach the next scenario
-            self._world = self._task.build()
-            return Result.voided(scenario, self._actor.name, str(error))
-        except FabrikaError:
-            raise
-        except Exception as error:  # a plug-in may raise anything
-            raise ContractError(
-                f"task {self._task.name!r} raised {type(error).__name__} in scenario {index} of "
-                f"{scenario.split}: {error}. A world that cannot go on raises BrokenWorldError."
-            ) from error
-        seconds = time.perf_counter() - start
-        digest = seal_episode(self._job.store, episode) if self._job.store else ""
-        return replace(Result.judged(episode), digest=digest, wall_seconds=seconds)
+            while not shift.done:
+                for answer in answers:
+                    if folder and isinstance(answer, Result):
+                        folder.require_own(answer)
+                results, give = shift.turn(answers, crew.room)
+                self._take(results)
+                crew.give(give)
+                answers = () if shift.done else crew.take(_WAIT)
+        finally:
+            crew.close()
+            index.release(life.name)
 
-    def close(self) -> None:
-        """Give back the world."""
-        self._world.close()
+    def _take(self, results: Iterable[Result]) -> None:
+        for result in results:
+            if result.index not in self.done:
+                self.done[result.index] = result
+                self._tell(result)
+
+    def _require_same_task(self, result: Result) -> None:
+        """Refuse to add to results of the same task as it was: the mixture would prove nothing."""
+        task, where = self._task, self._job.store
+        again = task.scenario(result.split, result.index, result.draw)
+        limits = [(c.name, c.kind, c.at_least, c.at_most) for c in task.checks]
+        found = result.verdict.findings if result.verdict else ()
+        judged = [(f.check, f.kind, f.at_least, f.at_most) for f in found]
+        what = "scenarios" if again.id != result.scenario_id else "checks"
+        if again.id != result.scenario_id or (judged and judged != limits):
+            raise VersionError(
+                f"{where} was made by a task {task.name!r} with other "
+                f"{what} (see scenario {result.index}): the task has changed since. Choose "
+                "another folder, or give the changed task a new version."
+            )
 
 
-def _serial(job: Job, indices: Sequence[int]) -> Generator[Result, None, None]:
-    if not indices:
+def make_executor(name: str, job: Job, workers: int) -> Executor:
+    """The executor of that name, at work on the job."""
+    if name == "serial":
+        return Serial(job)
+    if name == "pool":
+        return Pool(job, workers)
+    plugin = cast(Callable[[Job, int], Executor], load("executors", name))
+    return plugin(job, workers)
+
+
+class _Alone:
+    """The sign of life of a run that keeps nothing, and so has nobody beside it."""
+
+    name = "alone"
+
+    def dead(self, owners: Iterable[str]) -> set[str]:
+        return set()
+
+
+@contextmanager
+def _open(job: Job) -> Iterator[tuple[Store | None, Index, Life]]:
+    """The job's store, new or to be continued, with its index and this process's sign of life."""
+    if job.store is None:
+        yield None, Index.memory(), _Alone()
         return
-    with closing(Station(job)) as station:
-        for index in indices:
-            yield station.run(index)
+    with open_store(job.store, manifest_of(job)) as folder:
+        owner = Owner(job.store / "owners")
+        try:
+            yield folder, folder.index, owner
+        finally:
+            owner.close()
 
 
-def _parallel(job: Job, indices: Sequence[int], workers: int) -> Generator[Result, None, None]:
-    if not indices:
-        return
-    with closing(Pool(job, min(workers, len(indices)))) as pool:
-        yield from pool.run(indices)
+def manifest_of(job: Job) -> dict[str, str]:
+    """What the manifest of the job's store says beside the versions."""
+    actor = job.actor if job.actor in ACTORS else policy_name(policy_file(job.actor))
+    names = {"task": job.task, "actor": actor, "split": job.split, "draw": job.draw}
+    return {**names, "source": source_digest(job.task)}
 
 
-def _open_store(job: Job) -> Store:
-    """The job's store, new or to be continued, open for writing."""
-    assert job.store is not None
-    actor = job.actor
-    if actor not in ACTORS:
-        actor = _policy_name(_policy_file(actor))
-    manifest = {"task": job.task, "actor": actor, "split": job.split, "draw": job.draw}
-    if is_store(job.store):
-        return Store.resume(job.store, manifest)
-    return Store.create(job.store, manifest)
+def open_store(path: Path, manifest: dict[str, str]) -> Store:
+    """A store to write to: gone on with if it is there, else new. Any number may call it at once.
 
-
-def _policy_file(spec: str) -> Path:
-    path = Path(spec)
-    if not path.is_file():
-        raise UnknownNameError("actor", spec, ACTORS, "Or give the path of a policy file.")
-    suffix = path.suffix.removeprefix(".")
-    if suffix not in known("policies"):
-        raise UnknownNameError("kind of policy file", suffix, known("policies"))
-    return path
-
-
-def _policy_name(path: Path) -> str:
-    """A policy is its bytes, wherever they lie."""
-    return "policy:" + hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
-def _require_fit(actor: Actor, task: Task, world: World, path: Path) -> None:
-    """Refuse a policy that says that it is for another task or another control period."""
-    made_for, dt = getattr(actor, "task", task.name), getattr(actor, "dt", world.dt)
-    if made_for != task.name:
-        raise UsageError(f"{path} was trained for {made_for!r}, not for {task.name!r}.")
-    if abs(dt - world.dt) > 1e-9:
-        raise UsageError(f"{path} acts every {dt} s; the world of {task.name!r}, {world.dt} s.")
-
-
-def _require_same_task(task: Task, result: Result, store: Path | None) -> None:
-    """Refuse to add to results of the same task as it was: the mixture would prove nothing."""
-    again = task.scenario(result.split, result.index, result.draw)
-    limits = [(c.name, c.kind, c.at_least, c.at_most) for c in task.checks]
-    found = result.verdict.findings if result.verdict else ()
-    judged = [(f.check, f.kind, f.at_least, f.at_most) for f in found]
-    what = "scenarios" if again.id != result.scenario_id else "checks"
-    if again.id != result.scenario_id or (judged and judged != limits):
-        raise VersionError(
-            f"{store} was made by a task {task.name!r} with other "
-            f"{what} (see scenario {result.index}): the task has changed since. Choose another "
-            "folder, or give the changed task a new version."
-        )
+    Raises `BusyError` if somebody who has to be alone stays in there.
+    """
+    until = time.monotonic() + 1.0
+    while True:
+        try:
+            return Store.resume(path, manifest) if is_store(path) else Store.create(path, manifest)
+        except (BusyError, UsageError):
+            # Another may have been faster to create it.
+            if is_store(path) or time.monotonic() > until:
+                return Store.resume(path, manifest)
+            time.sleep(0.02)

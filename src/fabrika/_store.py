@@ -1,46 +1,51 @@
-"""The store: judged episodes in sealed files, and one atomic row for each scenario.
+"""The store: judged episodes in sealed files, and one row for each scenario.
 
 ::
 
-    FOLDER/manifest.json         what it holds, and the versions that made it; never rewritten
-    FOLDER/index.sqlite          one row for each scenario: the only thing that is ever changed
+    FOLDER/manifest.json         what it holds, and what made it; checksummed, never rewritten
+    FOLDER/index.sqlite          a row for each scenario, and who runs what: the only thing that
+                                 is ever changed; it can be made again from the rest
     FOLDER/objects/ab/abcd….npz  episodes, named by their SHA-256; never rewritten
+    FOLDER/ledger/               what each run that wrote here has cost
+    FOLDER/owners/               signs of life of those who write here now
     FOLDER/staging/              files being written; whatever lies here was never committed
-    FOLDER/lock                  held by the one writer; the system frees it if the writer dies
+    FOLDER/lock                  shared by all writers; repair holds it alone
 
 An episode is committed in this order: its file is written in ``staging``, flushed to disk,
-renamed into ``objects``, the folder flushed; only then does one SQLite transaction (rollback
-journal, ``synchronous=FULL``) add its row. A crash at any point leaves at worst a file that no
-row names.
+renamed into ``objects``, the folders flushed; only then does one SQLite transaction add its row.
+A crash at any point leaves at worst a file that no row names. What fixes an episode's bits is in
+the manifest (task, its source, actor, split, draw, versions of the code and the engine, kind of
+machine) and in the number of the scenario, which is the row's key: so anything may be run twice,
+by anyone, and is there once.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import json
-import os
 import platform
-import sqlite3
-import uuid
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from fabrika._disk import disk_errors, flush, make_folder, sha256, write_whole
 from fabrika._episode import Episode, dump_episode, load_episode
-from fabrika._errors import BusyError, IntegrityError, ResourceError, UsageError, VersionError
+from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
+from fabrika._index import Index
 from fabrika._result import Result
 
-FORMAT = 1
-"""Version of the folder's layout. Read: this one. Written: this one."""
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_SCHEMA = """CREATE TABLE IF NOT EXISTS results (
-    position INTEGER PRIMARY KEY, result TEXT NOT NULL, checksum TEXT NOT NULL)"""
+FORMAT, MINOR = 1, 1
+"""Version of the folder's layout. Read: this major version, up to this minor one."""
+TIER = "D0: equal scenarios give equal bytes, for these versions on this kind of machine"
+"""What is promised of the episodes: see docs/guides/reliability.md."""
+JOIN = 0.9
+"""How long a writer waits for one that is alone in the store, as it is while it opens it [s]."""
+FOLDERS = ("objects", "owners", "staging", "ledger")
 
 
 def versions() -> dict[str, str]:
@@ -55,18 +60,14 @@ def versions() -> dict[str, str]:
 
 
 class Store:
-    """Results and episodes of one actor in one split of one task. One writer, many readers."""
+    """Results and episodes of one actor in one split of one task. Many writers, many readers."""
 
     def __init__(self, path: Path, manifest: Mapping[str, Any], lock: IO[bytes] | None) -> None:
         self.path = path
         self.manifest = manifest
         """Plain data: ``format``, ``versions``, and what `create` was given."""
+        self.index = Index.open(path / "index.sqlite")
         self._lock = lock
-        try:  # never create: an empty index would read as a run without results
-            uri = f"{(path / 'index.sqlite').resolve().as_uri()}?mode=rw"
-            self._database = sqlite3.connect(uri, uri=True)
-        except sqlite3.OperationalError as error:
-            raise IntegrityError(f"{path / 'index.sqlite'} cannot be opened: {error}.") from error
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any]) -> Store:
@@ -74,66 +75,66 @@ class Store:
 
         Raises `UsageError` if a store, or something else, is there already.
         """
-        with ExitStack() as undo, _disk(path):
+        with ExitStack() as undo, disk_errors(path):
             if path.exists() and (not path.is_dir() or _foreign(path)):
                 raise UsageError(f"{path} exists and is not a store. Choose another folder.")
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
             lock = undo.enter_context(_hold(path))
             if is_store(path):
                 raise UsageError(f"{path} is a store already. Resume it, or choose another folder.")
-            for name in ("objects", "staging"):
+            for name in FOLDERS:
                 (path / name).mkdir(exist_ok=True)
-            with closing(sqlite3.connect(path / "index.sqlite")) as database, database:
-                database.execute(_SCHEMA)
-            full = {"format": FORMAT, "versions": versions(), **manifest}
-            _write(path / "manifest.json", json.dumps(full, indent=2, sort_keys=True).encode())
-            _flush_folder(path.parent)
-            store = cls._writer(path, lock)
+            text = manifest_text({"versions": versions(), "determinism": TIER, **manifest})
+            Index.create(path / "index.sqlite", {"manifest": text}).close()
+            write_whole(path / "manifest.json", text.encode(), "manifest")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            store = cls(path, read_manifest(path), lock)
             undo.pop_all()
             return store
 
     @classmethod
     def open(cls, path: Path) -> Store:
         """An existing store, to read. Other versions' stores can be read, newer formats not."""
-        return cls(path, _manifest(path), None)
+        return cls(path, read_manifest(path), None)
 
     @classmethod
     def resume(cls, path: Path, manifest: Mapping[str, Any]) -> Store:
         """An existing store, to go on writing what `create` began with an equal ``manifest``.
 
-        Raises `VersionError` if other versions made it: their episodes would not be equal.
+        Others may write to it at the same time. Raises `VersionError` if other versions made it:
+        their episodes would not be equal.
         """
-        found = _manifest(path)
-        if found["versions"] != versions():
-            ours = versions()
-            changed = [
-                f"{name} {found['versions'].get(name, 'none')}, here {ours.get(name, 'none')}"
-                for name in sorted(ours.keys() | found["versions"].keys())
-                if ours.get(name) != found["versions"].get(name)
-            ]
-            raise VersionError(
-                f"{path} was made by other versions ({'; '.join(changed)}) and can be read but "
-                "not continued: equal scenarios might differ. Choose another folder."
-            )
+        found = read_manifest(path)
+        require_versions(path, found)
         for name, value in manifest.items():
             if found.get(name) != value:
+                if name == "source":
+                    raise VersionError(
+                        f"the code of task {found.get('task')!r} has changed since {path} was "
+                        "begun: what is there would not fit what is to come. Choose another "
+                        "folder, or give the changed task a new version."
+                    )
                 raise UsageError(
                     f"{path} holds {name} {found.get(name)!r}, not {value!r}. "
                     "Choose another folder."
                 )
-        with ExitStack() as undo, _disk(path):
-            store = cls._writer(path, undo.enter_context(_hold(path)))
-            undo.pop_all()
-            return store
+        return cls._writer(path, alone=False)
 
     @classmethod
-    def _writer(cls, path: Path, lock: IO[bytes]) -> Store:
-        store = cls(path, _manifest(path), lock)
-        store._database.execute("PRAGMA journal_mode=DELETE")
-        store._database.execute("PRAGMA synchronous=FULL")
-        for orphan in (path / "staging").iterdir():  # left by a writer that died
-            orphan.unlink(missing_ok=True)
-        return store
+    def alone(cls, path: Path) -> Store:
+        """An existing store, to write to with nobody else. Raises `BusyError` at once."""
+        return cls._writer(path, alone=True)
+
+    @classmethod
+    def _writer(cls, path: Path, *, alone: bool) -> Store:
+        with ExitStack() as undo, disk_errors(path):
+            manifest = read_manifest(path)
+            lock = undo.enter_context(_hold(path) if alone else _join(path))
+            for name in FOLDERS:
+                (path / name).mkdir(exist_ok=True)
+            store = cls(path, manifest, lock)
+            undo.pop_all()
+            return store
 
     def seal(self, episode: Episode) -> str:
         """Write the episode for good, and give its digest. Any process may do this."""
@@ -147,58 +148,64 @@ class Store:
         """
         if self._lock is None:
             raise UsageError(f"{self.path} is open for reading. Use Store.resume to write.")
-        for name in ("task", "split", "draw"):
-            if self.manifest.get(name, getattr(result, name)) != getattr(result, name):
-                raise IntegrityError(f"{self.path} holds {name} {self.manifest[name]!r} only.")
-        if result.digest and not self._object(result.digest).exists():
-            raise IntegrityError(f"episode {result.digest} was never sealed in {self.path}.")
-        first = self._select("ORDER BY position LIMIT 1")
-        promised = str(self.manifest.get("actor", ""))
-        promised = promised if promised.startswith("policy:") else result.actor
-        for actor in (promised, *(row.actor for row in first)):
-            if actor != result.actor:
+        self.require_own(result)
+        self.index.add([result])
+
+    def require_own(self, result: Result) -> None:
+        """Raise `IntegrityError` unless the result belongs here and its episode is sealed."""
+        own = {name: self.manifest.get(name) for name in ("task", "split", "draw", "actor")}
+        if not str(own["actor"]).startswith("policy:"):  # "expert" is a kind; the rows have names
+            first = next(self.index.rows(), None)
+            own["actor"] = first.actor if first else result.actor
+        for name, expected in own.items():
+            found = getattr(result, name)
+            if expected not in (None, found):
                 raise IntegrityError(
-                    f"{self.path} holds {actor!r}; {result.actor!r} is another actor. "
+                    f"{self.path} holds {name} {expected!r}; {found!r} is another {name}. "
                     "Choose another folder."
                 )
-        present = self._select("WHERE position = ?", result.index)
-        if present and present[0].to_json(timed=False) != result.to_json(timed=False):
-            raise IntegrityError(f"scenario {result.index} is in {self.path} with another result.")
-        text = result.to_json()
-        with _disk(self.path), self._database:
-            self._database.execute(
-                "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT(position) DO NOTHING",
-                (result.index, text, _sha256(text.encode())),
-            )
+        if result.digest and not self.object(result.digest).exists():
+            raise IntegrityError(f"episode {result.digest} was never sealed in {self.path}.")
 
     def rows(self) -> list[Result]:
         """All results, in the order of their index."""
-        return self._select("ORDER BY position")
+        return list(self.index.rows())
+
+    def iterate(self) -> Iterator[Result]:
+        """All results, in the order of their index, one at a time: for stores of any size."""
+        return self.index.rows()
+
+    def count(self) -> Counter[str]:
+        """How many results there are, by reason; their rows are not read."""
+        return self.index.count()
 
     def missing(self, indices: Iterable[int]) -> list[int]:
         """Those indices that have no row yet, in the order given."""
-        done = {result.index for result in self.rows()}
+        done = set(self.index.positions())
         return [index for index in indices if index not in done]
 
     def episode(self, which: Result | str) -> Episode:
         """The episode of a result, or of a digest. Raises `IntegrityError` if it was altered."""
         digest = which.digest if isinstance(which, Result) else which
-        path = self._object(digest)
+        path = self.object(digest)
         if not digest or not path.is_file():
             raise IntegrityError(f"{self.path} has no episode {digest or '(never stored)'}.")
         data = path.read_bytes()
-        if _sha256(data) != digest:
+        if sha256(data) != digest:
             raise IntegrityError(f"{path} is not what was written: its SHA-256 is another.")
         return load_episode(data)
 
     def digest(self) -> str:
-        """SHA-256 over all rows in order, without the wall clock: equal runs have equal digests."""
-        lines = [result.to_json(timed=False) for result in self.rows()]
-        return _sha256("\n".join(lines).encode())
+        """SHA-256 over all rows in order, without the clocks: equal runs have equal digests."""
+        return digest_of(self.index.rows())
+
+    def object(self, digest: str) -> Path:
+        """Where the episode with that digest lies, if it is here."""
+        return object_path(self.path, digest)
 
     def close(self) -> None:
-        """Let go of the store; another process may write then."""
-        self._database.close()
+        """Let go of the store."""
+        self.index.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -213,26 +220,20 @@ class Store:
     ) -> None:
         self.close()
 
-    def _object(self, digest: str) -> Path:
-        return self.path / "objects" / digest[:2] / f"{digest}.npz"
-
-    def _select(self, where: str, *values: int) -> list[Result]:
-        try:
-            found = self._database.execute(
-                f"SELECT position, result, checksum FROM results {where}", values
-            ).fetchall()
-        except sqlite3.DatabaseError as error:
-            kind = BusyError if "locked" in str(error) else IntegrityError
-            raise kind(f"{self.path / 'index.sqlite'} cannot be read: {error}.") from error
-        for position, text, checksum in found:
-            if _sha256(text.encode()) != checksum:
-                raise IntegrityError(f"row {position} of {self.path} is not what was written.")
-        return [Result.from_json(text) for _, text, _ in found]
-
 
 def is_store(path: Path) -> bool:
     """True if the folder holds a store, whole or in the making."""
     return (path / "manifest.json").is_file()
+
+
+def digest_of(rows: Iterable[Result]) -> str:
+    """SHA-256 over rows in order, without the clocks."""
+    return sha256("\n".join(row.to_json(timed=False) for row in rows).encode())
+
+
+def object_path(store: Path, digest: str) -> Path:
+    """Where a store keeps the episode with that digest."""
+    return store / "objects" / digest[:2] / f"{digest}.npz"
 
 
 def seal_episode(store: Path, episode: Episode) -> str:
@@ -240,99 +241,126 @@ def seal_episode(store: Path, episode: Episode) -> str:
 
     Raises `ResourceError` if there is no space; nothing half-written stays.
     """
-    data = dump_episode(episode)
-    digest = _sha256(data)
-    target = store / "objects" / digest[:2] / f"{digest}.npz"
-    there = target.is_file() and _sha256(target.read_bytes()) == digest
-    staged = store / "staging" / f"{uuid.uuid4().hex}.npz"
-    with _disk(store):
-        try:
-            if not there:
-                with staged.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                target.parent.mkdir(exist_ok=True)
-                staged.replace(target)
-        finally:
-            staged.unlink(missing_ok=True)
-        # Also if it was there: who renamed it may have died before this.
-        for folder in (target.parent, target.parent.parent):
-            _flush_folder(folder)
+    return seal_bytes(store, dump_episode(episode))
+
+
+def seal_bytes(store: Path, data: bytes) -> str:
+    """Write an episode's bytes into the store's objects; their digest."""
+    digest = sha256(data)
+    target = object_path(store, digest)
+    there = target.is_file() and sha256(target.read_bytes()) == digest
+    with disk_errors(store):
+        target.parent.mkdir(exist_ok=True)
+        if there:  # who renamed it may have died before it flushed the folder
+            flush(target.parent)
+        else:
+            write_whole(target, data, "episode", store / "staging")
+        flush(target.parent.parent)
     return digest
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """The manifest as it is written, with its checksum."""
+    full = {"format": FORMAT, "minor": MINOR, **manifest}
+    return json.dumps({**full, "checksum": _checksum(full)}, indent=2, sort_keys=True) + "\n"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a store.
+
+    Raises `UsageError` if there is none, `IntegrityError` if it was altered, `VersionError` if a
+    newer version of Fabrika wrote it.
+    """
     if not is_store(path):
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
+    return parse_manifest((path / "manifest.json").read_bytes(), path / "manifest.json")
+
+
+def parse_manifest(data: bytes, where: Path) -> dict[str, Any]:
+    """The manifest in ``data``; see `read_manifest`."""
     try:
-        found = json.loads((path / "manifest.json").read_text())
-        form = int(found["format"])
+        found = dict(json.loads(data))
+        form, minor = int(found["format"]), int(found.get("minor", 0))
         found["versions"].items()
+        whole = minor == 0 or found.pop("checksum") == _checksum(found)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"{path / 'manifest.json'} cannot be read: {error!r}.") from error
-    if form != FORMAT:
+        raise IntegrityError(f"{where} cannot be read: {error!r}.") from error
+    if (form, minor) > (FORMAT, MINOR) or form != FORMAT:
         raise VersionError(
-            f"{path} has format {form}; this version of Fabrika reads {FORMAT}. "
-            f"It was made by fabrika {found['versions'].get('fabrika')}: use that one."
+            f"{where.parent} has format {form}.{minor}; this version of Fabrika reads {FORMAT}.0 "
+            f"to {FORMAT}.{MINOR}. It was made by fabrika {found['versions'].get('fabrika')}: use "
+            "that one."
         )
-    return dict(found)
+    if not whole:
+        raise IntegrityError(f"{where} is not what was written. `fabrika repair` may mend it.")
+    return found
+
+
+def require_versions(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise `VersionError` unless the store was made by the versions that run here."""
+    found, ours = manifest["versions"], versions()
+    if found != ours:
+        changed = [
+            f"{name} {found.get(name, 'none')}, here {ours.get(name, 'none')}"
+            for name in sorted(ours.keys() | found.keys())
+            if ours.get(name) != found.get(name)
+        ]
+        raise VersionError(
+            f"{path} was made by other versions ({'; '.join(changed)}) and can be read but "
+            "not continued: equal scenarios might differ. Choose another folder."
+        )
+
+
+def _checksum(manifest: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _hold(path: Path) -> IO[bytes]:
-    """The writer's lock, or `BusyError`. The system frees it when its process ends."""
+    """The lock, for one who has to be alone. The system frees it when its process ends."""
+    lock = _lock(path, fcntl.LOCK_EX)
+    if lock is None:
+        raise BusyError(f"another process is writing to {path}. Wait for it, or stop it.")
+    _sweep(path)  # nobody else is here: whatever lies in staging is a dead one's
+    return lock
+
+
+def _join(path: Path) -> IO[bytes]:
+    """The lock, shared with other writers. Raises `BusyError` if one stays alone in there."""
+    until = time.monotonic() + JOIN
+    while time.monotonic() < until:
+        with suppress(BusyError):
+            lock = _hold(path)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            return lock
+        shared = _lock(path, fcntl.LOCK_SH)
+        if shared is not None:
+            return shared
+        time.sleep(0.02)
+    raise BusyError(f"another process repairs or changes {path}. Wait for it, or stop it.")
+
+
+def _lock(path: Path, kind: int) -> IO[bytes] | None:
     lock = (path / "lock").open("ab")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
         lock.close()
-        raise BusyError(
-            f"another process is writing to {path}. Wait for it, or stop it."
-        ) from error
+        return None
+    except OSError:
+        lock.close()
+        raise
     return lock
+
+
+def _sweep(path: Path) -> None:
+    """Remove what dead writers left."""
+    for name in ("staging", "owners"):
+        for orphan in (path / name).iterdir() if (path / name).is_dir() else ():
+            orphan.unlink(missing_ok=True)
 
 
 def _foreign(path: Path) -> bool:
     """True if the folder holds anything that a store would not, so that none is littered."""
-    ours = {"objects", "staging", "lock"}
-    made = ("manifest.json", "index.sqlite")  # and what is left of them by a crash: .tmp, -journal
+    ours = {*FOLDERS, "lock"}
+    made = ("manifest.json", ".manifest.json", "index.sqlite")  # and what a crash leaves of them
     return any(e.name not in ours and not e.name.startswith(made) for e in path.iterdir())
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turns a full or failing disk into `ResourceError`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_SPACE:
-            raise ResourceError(f"cannot write to {path}: {error.strerror}. Free space.") from error
-        if error.errno in {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}:
-            raise UsageError(f"cannot write to {path}: {error.strerror}.") from error
-        raise
-    except sqlite3.OperationalError as error:
-        raise ResourceError(f"cannot write to {path}: {error}.") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    staged = path.with_name(f"{path.name}.tmp")
-    with staged.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
-    _flush_folder(path.parent)
-
-
-def _flush_folder(path: Path) -> None:
-    """Make the names in a folder as durable as the files are."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

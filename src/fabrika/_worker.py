@@ -1,7 +1,8 @@
 """One worker process: ``python -m fabrika._worker``.
 
 The first line that it reads is the job, every other line the number of a scenario; each is
-answered with one line, a result or an error. It ends when its input does.
+answered with one line, a result or an error. Empty lines in between say that it lives. It ends
+when its input does.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Callable
+from typing import IO
 
 from fabrika._errors import FabrikaError
 from fabrika._pool import Job
-from fabrika._run import Station
+from fabrika._station import Station
+
+_SIGN = 2.0
+"""At work, it shows a sign of life this often [s]."""
 
 
 def main() -> None:
@@ -24,7 +31,7 @@ def main() -> None:
     if not line:
         return
     try:
-        station = Station(Job.from_json(line))
+        station = Station(Job.from_json(line), alive=_pulse(answers))
         for line in sys.stdin:
             result = station.run(json.loads(line))
             answers.write(json.dumps({"result": result.to_json()}) + "\n")
@@ -35,6 +42,20 @@ def main() -> None:
         answers.flush()
     except BrokenPipeError:
         pass  # the parent is gone
+
+
+def _pulse(answers: IO[str]) -> Callable[[], None]:
+    """Called at every control period; says so to the parent, now and then."""
+    last = time.monotonic()
+
+    def alive() -> None:
+        nonlocal last
+        if time.monotonic() - last > _SIGN:
+            last = time.monotonic()
+            answers.write("\n")
+            answers.flush()
+
+    return alive
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def require_sensors_only(file: Path, task_name: str) -> None:
 
     from fabrika._errors import EvidenceError, UnknownNameError
     from fabrika._registry import task as find_task
-    from fabrika._run import make_actor
+    from fabrika._station import make_actor
 
     task = find_task(task_name)
     with closing(task.build()) as world:
@@ -270,7 +270,7 @@ def _explain_faults(file: Path, task_name: str, results: Sequence[Result]) -> No
 
     from fabrika._registry import task as find_task
     from fabrika._rollout import rollout
-    from fabrika._run import make_actor
+    from fabrika._station import make_actor
 
     faulty = [result.index for result in results if result.reason == "fault"]
     if not faulty:
