@@ -35,8 +35,8 @@ POINTS = (
 )
 """Every fail-point there is."""
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
@@ -117,14 +117,14 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise ResourceError(f"cannot write to {path}: {error.strerror}. Free space.") from error
         if error.errno in _NO_LOCKS:
             raise ResourceError(
                 f"{path} is on a file system without locks ({error.strerror}), which a store "
                 "needs. Use a local disk, NFS 4, or a cluster file system mounted with locks."
             ) from error
-        if error.errno in _FORBIDDEN:
+        if error.errno in FORBIDDEN:
             raise UsageError(f"cannot write to {path}: {error.strerror}.") from error
         raise
     except sqlite3.OperationalError as error:

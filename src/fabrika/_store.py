@@ -9,6 +9,7 @@
     FOLDER/ledger/               what each run that wrote here has cost
     FOLDER/owners/               signs of life of those who write here now
     FOLDER/staging/              files being written; whatever lies here was never committed
+    FOLDER/damaged/              what repair took out, if it had to
     FOLDER/lock                  shared by all writers; repair holds it alone
 
 An episode is committed in this order: its file is written in ``staging``, flushed to disk,
@@ -27,7 +28,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,8 @@ TIER = "D0: equal scenarios give equal bytes, for these versions on this kind of
 JOIN = 0.9
 """How long a writer waits for one that is alone in the store, as it is while it opens it [s]."""
 FOLDERS = ("objects", "owners", "staging", "ledger")
+DAMAGED = "damaged"
+"""What repair took out of a store is kept here."""
 
 
 def versions() -> dict[str, str]:
@@ -221,6 +224,13 @@ class Store:
         self.close()
 
 
+@contextmanager
+def alone_in(path: Path) -> Iterator[None]:
+    """Holds a store's folder against all other writers. Raises `BusyError` at once."""
+    with disk_errors(path), _hold(path):
+        yield
+
+
 def is_store(path: Path) -> bool:
     """True if the folder holds a store, whole or in the making."""
     return (path / "manifest.json").is_file()
@@ -361,6 +371,6 @@ def _sweep(path: Path) -> None:
 
 def _foreign(path: Path) -> bool:
     """True if the folder holds anything that a store would not, so that none is littered."""
-    ours = {*FOLDERS, "lock"}
+    ours = {*FOLDERS, DAMAGED, "lock"}
     made = ("manifest.json", ".manifest.json", "index.sqlite")  # and what a crash leaves of them
     return any(e.name not in ours and not e.name.startswith(made) for e in path.iterdir())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import click
 
-from fabrika.cli._data import export, train, verify
+from fabrika.cli._care import merge, repair, split, verify
+from fabrika.cli._data import export, train
 from fabrika.cli._episodes import generate, rollout, validate
 from fabrika.cli._errors import Program
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
+from fabrika.cli._trash import delete, restore, trash
 
 __all__ = ["main"]
 
@@ -39,6 +41,12 @@ for command in (
     validate,
     show,
     check,
+    repair,
+    merge,
+    split,
+    delete,
+    restore,
+    trash,
     bench,
     doctor,
 ):

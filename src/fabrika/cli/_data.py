@@ -1,4 +1,4 @@
-"""Commands on data: ``export``, ``verify`` and ``train``."""
+"""Commands on data: ``export`` and ``train``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any, Literal, cast
 
 import click
 
-from fabrika.cli._console import Meter, answer, emit, table
+from fabrika.cli._console import Meter, answer, emit
 from fabrika.cli._disk import require_absent
-from fabrika.cli._errors import INTEGRITY
 from fabrika.cli._options import FOLDER, json_option, out_option, training, workers_option
 
 
@@ -119,34 +118,6 @@ def _cameras(store: Path, words: str) -> tuple[str, ...]:
         if camera not in known:
             raise UnknownNameError(f"camera of {name}", camera, known)
     return wanted
-
-
-@click.command()
-@click.argument("dataset", type=FOLDER)
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, dataset: Path, as_json: bool) -> None:
-    """Check any LeRobot v3 dataset strictly: files, counts, times, statistics, videos.
-
-    Exit code 6 if there is a finding.
-
-    \b
-    Example: fabrika verify runs/toy-reach-v1-s0/dataset
-    """
-    from fabrika.data import verify_lerobot
-
-    report = verify_lerobot(dataset)
-    findings = [{"code": f.code, "where": f.where, "message": f.message} for f in report.findings]
-    if as_json:
-        counts = {"episodes": int(report.episodes), "frames": int(report.frames)}
-        emit({"ok": report.ok, "format": report.format, **counts, "findings": findings})
-    else:
-        if findings:
-            rows = [[f["code"], f["where"], f["message"]] for f in findings]
-            table(("code", "where", "what is wrong"), rows)
-        word = "sound" if report.ok else f"{len(findings)} findings"
-        answer(f"{dataset}: {word}; {report.episodes} episodes, {report.frames} frames")
-    ctx.exit(0 if report.ok else INTEGRITY)
 
 
 @click.command()

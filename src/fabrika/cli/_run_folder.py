@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fabrika._disk import write_whole
 from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
 from fabrika.cli._options import cores
 
@@ -70,6 +71,15 @@ def open_run(path: Path, claim: Mapping[str, Any], command: str) -> Iterator[Run
     else:
         manifest = _new_manifest(claim, command)
         path.mkdir(parents=True, exist_ok=True)
+    with held(path):
+        if not file.exists():
+            write_json(file, manifest)
+        yield RunFolder(path, manifest)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Holds a run's folder against all others. Raises `BusyError` at once."""
     with (path / "lock").open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,9 +87,7 @@ def open_run(path: Path, claim: Mapping[str, Any], command: str) -> Iterator[Run
             raise BusyError(
                 f"another process works in {path}. Wait for it, or use another --out."
             ) from error
-        if not file.exists():
-            write_json(file, manifest)
-        yield RunFolder(path, manifest)
+        yield
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -104,12 +112,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write a file that is there whole or not at all."""
-    staged = path.with_name(f".{path.name}.part")
-    try:
-        staged.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, text.encode())
 
 
 def _new_manifest(claim: Mapping[str, Any], command: str) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fabrika._episode import Episode
 from fabrika._errors import UsageError
 from fabrika._store import Store
+from fabrika._whole import whole_folder
 from fabrika.data._film import Reel
-from fabrika.data._folder import whole_folder
 from fabrika.data._layout import DATA, EPISODES, PICTURES, Feature, Place
 from fabrika.data._meta import (
     describe,

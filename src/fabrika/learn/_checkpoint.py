@@ -9,7 +9,6 @@ random number of step s is drawn from (seed, s), so that s is the sampler's posi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fabrika._errors import IntegrityError, ResourceError, UsageError, VersionError
+from fabrika._disk import disk_errors, write_whole
+from fabrika._errors import IntegrityError, UsageError, VersionError
 
 FORMAT = 1
 """Version of the checkpoint. Read: this one. Written: this one."""
@@ -44,20 +44,12 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """
     text = json.dumps({"format": FORMAT, **checkpoint.facts}, sort_keys=True)
     plain = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
-    staged, target = folder / f"{NAME}.tmp", folder / NAME
-    try:
-        with staged.open("wb") as file:
-            file.write(save(plain, metadata={"fabrika.checkpoint": text}))
-            file.flush()
-            os.fsync(file.fileno())
+    data, target = save(plain, metadata={"fabrika.checkpoint": text}), folder / NAME
+    with disk_errors(target):
         if target.exists():
             target.replace(folder / PREVIOUS)
-        staged.replace(target)
+        write_whole(target, data, "checkpoint")
         (folder / "checkpoint.json").write_text(json.dumps(json.loads(text), indent=2) + "\n")
-    except OSError as error:
-        raise ResourceError(f"cannot write {target}: {error.strerror}. Free space.") from error
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

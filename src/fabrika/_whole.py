@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fabrika._disk import FORBIDDEN, NO_SPACE, fail_point, flush, make_folder
 from fabrika._errors import BusyError, InterruptedRunError, ResourceError, UsageError
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR}
 
 
 @contextmanager
@@ -29,15 +27,17 @@ def whole_folder(out: Path) -> Iterator[Path]:
         raise UsageError(f"{out} exists. Choose another folder, or remove it first.")
     partial = out.with_name(f".{out.name}.partial")
     with _plain_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         partial.mkdir(exist_ok=True)
         with _held(partial):
             try:
                 _empty(partial)
                 yield partial
-                _flush(partial)
+                _flush_all(partial)
+                fail_point("folder/flushed")
                 _rename(partial, out)
-                _flush_one(out.parent)
+                fail_point("folder/renamed")
+                flush(out.parent)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
@@ -69,11 +69,11 @@ def _plain_errors(out: Path) -> Iterator[None]:
     except MemoryError as error:
         raise ResourceError(f"no memory left while writing {out}.") from error
     except OSError as error:
-        if error.errno in _NO_SPACE or "No space left" in str(error):
+        if error.errno in NO_SPACE or "No space left" in str(error):
             raise ResourceError(
                 f"cannot write {out}: {error}. Free space; nothing was left there."
             ) from error
-        if error.errno in _FORBIDDEN:
+        if error.errno in FORBIDDEN:
             raise UsageError(f"cannot write {out}: {error}. Choose another folder.") from error
         raise
 
@@ -95,17 +95,9 @@ def _rename(partial: Path, out: Path) -> None:
         raise
 
 
-def _flush(folder: Path) -> None:
+def _flush_all(folder: Path) -> None:
     """Everything in the folder to disk, so that the rename never shows half of it."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            _flush_one(Path(parent, name))
-        _flush_one(Path(parent))
-
-
-def _flush_one(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            flush(Path(parent, name))
+        flush(Path(parent))

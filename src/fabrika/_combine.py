@@ -1,0 +1,96 @@
+"""Stores put together, and taken apart. Sources are read, checked, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from fabrika._disk import disk_errors
+from fabrika._errors import IntegrityError, UsageError
+from fabrika._result import Result
+from fabrika._store import Store, seal_bytes
+from fabrika._whole import whole_folder
+
+PART = ("task", "actor", "split", "draw", "source", "versions")
+"""What stores must have in common to be one."""
+_BATCH = 256
+"""Rows in one transaction."""
+
+Progress = Callable[[int, int], None]
+
+
+def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | None = None) -> int:
+    """One new store with the episodes of several; how many it has.
+
+    Scenarios that several have are there once. Raises `UsageError` if the stores do not hold the
+    same task, actor, split and versions, or if ``out`` exists, and `IntegrityError` if they
+    disagree on a scenario or one is damaged: nothing is left at ``out`` then.
+    """
+    if len(sources) < 2:
+        raise UsageError("give two stores or more to be merged.")
+    with ExitStack() as stack:
+        stores = [stack.enter_context(Store.open(path)) for path in sources]
+        first = stores[0]
+        for store in stores[1:]:
+            for name in PART:
+                ours, theirs = first.manifest.get(name), store.manifest.get(name)
+                if ours != theirs:
+                    raise UsageError(
+                        f"{first.path} has {name} {ours!r} and {store.path} {theirs!r}: such "
+                        "episodes are not one store's."
+                    )
+        total = sum(sum(store.count().values()) for store in stores)
+        rows = ((store, row) for store in stores for row in store.iterate())
+        return _copy(first, rows, out, total, on_progress)
+
+
+def split_store(
+    source: Path, parts: int, out: Path, on_progress: Progress | None = None
+) -> list[Path]:
+    """The scenarios of a store in ``parts`` new stores, ``out``/part-0 and so on, in order.
+
+    `merge_stores` puts them together again. Raises as it does.
+    """
+    with Store.open(source) as store:
+        positions = store.index.positions()
+        if not 1 <= parts <= len(positions):
+            raise UsageError(f"{source} has {len(positions)} scenarios: 1 to so many parts.")
+        edges = [round(len(positions) * part / parts) for part in range(parts + 1)]
+        made = []
+        for part in range(parts):
+            first, last = positions[edges[part]], positions[edges[part + 1] - 1]
+            target = out / f"part-{part}"
+            rows = ((store, row) for row in store.index.rows(first, last))
+            _copy(store, rows, target, edges[part + 1] - edges[part], on_progress)
+            made.append(target)
+        return made
+
+
+def _copy(
+    like: Store,
+    rows: Iterable[tuple[Store, Result]],
+    out: Path,
+    total: int,
+    on_progress: Progress | None,
+) -> int:
+    """A new store like one that is there, with these rows and their episodes."""
+    kept = {name: value for name, value in like.manifest.items() if name not in ("format", "minor")}
+    with whole_folder(out) as partial, disk_errors(out), Store.create(partial, kept) as store:
+        batch: list[Result] = []
+        for number, (source, row) in enumerate(rows, 1):
+            if row.digest:
+                data = source.object(row.digest)
+                if not data.is_file() or seal_bytes(partial, data.read_bytes()) != row.digest:
+                    raise IntegrityError(
+                        f"episode {row.digest} of {source.path} is missing or was altered: "
+                        f"`fabrika repair {source.path}` first."
+                    )
+            batch.append(row)
+            if len(batch) == _BATCH:
+                store.index.add(batch)
+                batch = []
+            if on_progress:
+                on_progress(number, total)
+        store.index.add(batch)
+        return len(store.index.positions())

@@ -1,0 +1,144 @@
+"""Finding damage in a store: every file is read, and compared with its checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabrika._disk import sha256
+from fabrika._errors import FabrikaError, IntegrityError, UsageError
+from fabrika._index import Index
+from fabrika._ledger import read_row
+from fabrika._result import Result
+from fabrika._store import DAMAGED, object_path, parse_manifest
+
+CODES = {
+    "manifest": "manifest.json is missing, or is not what was written",
+    "index": "index.sqlite is missing, or is not what was written",
+    "row": "a row of the index is not what was written, or does not belong here",
+    "episode-missing": "a row names an episode that is not there",
+    "episode": "an episode's file is not what was written",
+    "ledger": "a row of the ledger is not what was written",
+    "stray": "a file that no store has, or that lies in the wrong place",
+}
+"""What `verify_store` can find. Codes are published: scripts may rely on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong with a store."""
+
+    code: str
+    """One of `CODES`."""
+    where: str
+    """The file, relative to the store, or the scenario."""
+    message: str
+
+
+def verify_store(
+    path: Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Damage]:
+    """All damage: every file is read, and compared with its checksum. Changes nothing.
+
+    Raises `UsageError` if the folder is no store at all, `VersionError` if a newer version of
+    Fabrika wrote it.
+    """
+    if not path.is_dir() or not any(
+        (path / name).exists() for name in ("manifest.json", "objects")
+    ):
+        raise UsageError(f"{path} is not a store: it has no manifest.json.")
+    found: list[Damage] = []
+    manifest = _read_manifest(path, found)
+    rows = list(_read_rows(path, manifest, found))
+    named = {row.digest: row.index for row in rows if row.digest}
+    files = sorted(files_of(path))
+    for number, file in enumerate(files, 1):
+        found += _check_file(path, file, named)
+        on_progress(number, len(files))
+    for digest, index in named.items():
+        if not object_path(path, digest).is_file():
+            where = str(object_path(Path(), digest))
+            found.append(Damage("episode-missing", where, f"scenario {index} names it."))
+    for name in ("index.sqlite", "lock"):
+        if not (path / name).is_file() and not any(d.where == name for d in found):
+            found.append(Damage("stray", name, "it is missing."))
+    return found
+
+
+def _read_manifest(path: Path, found: list[Damage]) -> dict[str, Any] | None:
+    file = path / "manifest.json"
+    try:
+        return parse_manifest(file.read_bytes(), file)
+    except (IntegrityError, FileNotFoundError, IsADirectoryError) as error:
+        found.append(Damage("manifest", "manifest.json", str(error)))
+    return None
+
+
+def _read_rows(
+    path: Path, manifest: dict[str, Any] | None, found: list[Damage]
+) -> Iterator[Result]:
+    """The sound rows that belong here; what is wrong with the index and the others is found."""
+    try:
+        with closing(Index.open(path / "index.sqlite")) as index:
+            problems = index.damage()
+            copy = index.copy("manifest")
+            rows = list(index.salvage())
+            if not problems and len(rows) != len(index.positions()):
+                problems = ["rows are missing"]
+    except IntegrityError as error:
+        problems, copy, rows = [str(error)], None, []
+    found += [Damage("index", "index.sqlite", problem) for problem in problems]
+    if copy is not None and manifest is not None and _plain(copy) != manifest:
+        found.append(Damage("index", "index.sqlite", "its copy of the manifest is another."))
+    for position, row in rows:
+        if row is None or row.index != position:
+            found.append(Damage("row", f"scenario {position}", "it is not what was written."))
+        elif manifest and any(
+            manifest.get(n) != getattr(row, n) for n in ("task", "split", "draw")
+        ):
+            found.append(Damage("row", f"scenario {position}", "it belongs to another store."))
+        else:
+            yield row
+
+
+def _plain(copy: str) -> dict[str, Any] | None:
+    with suppress(FabrikaError):
+        return parse_manifest(copy.encode(), Path("index.sqlite"))
+    return None
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """Every file that should not change, relative to the store."""
+    skip = {"staging", "owners", DAMAGED}
+    for file in path.rglob("*"):
+        place = file.relative_to(path)
+        if not file.is_dir() and place.parts[0] not in skip:
+            yield place
+
+
+def _check_file(path: Path, file: Path, named: dict[str, int]) -> Iterator[Damage]:
+    name = str(file)
+    if name in ("manifest.json", "index.sqlite", "index.sqlite-journal"):
+        return
+    if name == "lock":
+        if (path / file).stat().st_size:
+            yield Damage("stray", name, "it should be empty.")
+    elif file.parts[0] == "objects" and file == object_path(Path(), file.stem):
+        if sha256((path / file).read_bytes()) != file.stem:
+            whose = f" (scenario {named[file.stem]})" if file.stem in named else ""
+            yield Damage("episode", name, f"its SHA-256 is another{whose}.")
+    elif file.parts[0] == "ledger" and file.suffix == ".json":
+        try:
+            read_row(path / file)
+        except FabrikaError as error:
+            yield Damage("ledger", name, str(error))
+    else:
+        yield Damage("stray", name, "no store has such a file.")
+
+
+def belongs(row: Result, manifest: dict[str, Any]) -> bool:
+    """True if the row can be of the store with this manifest."""
+    return all(manifest.get(name) == getattr(row, name) for name in ("task", "split", "draw"))

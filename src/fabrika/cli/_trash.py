@@ -1,0 +1,119 @@
+"""Deleting, and thinking better of it: ``delete``, ``restore`` and ``trash``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fabrika._errors import UnknownNameError, UsageError
+from fabrika.cli._console import answer, emit, say, table
+from fabrika.cli._options import FOLDER, json_option
+
+TRASH = ".trash"
+"""Beside what was deleted, so that moving it is one rename."""
+_NOTE = "fabrika-deleted.json"
+_OURS = ("run.json", "manifest.json", "meta/info.json")
+
+
+@click.command()
+@click.argument("folder", type=FOLDER)
+@json_option
+def delete(folder: Path, as_json: bool) -> None:
+    """Move a run, a store or a dataset into the trash beside it. Nothing is destroyed.
+
+    `fabrika restore` brings it back, `fabrika trash --empty` frees the space.
+
+    \b
+    Example: fabrika delete runs/toy-reach-v1-s0
+    """
+    from fabrika._disk import disk_errors, flush, write_whole
+    from fabrika.cli._care import stores_in
+    from fabrika.cli._run_folder import held
+
+    folder = folder.absolute()
+    if not any((folder / name).is_file() for name in _OURS):
+        raise UsageError(f"{folder} is no run, no store and no dataset: it is left alone.")
+    with ExitStack() as stack, disk_errors(folder):
+        from fabrika._store import alone_in
+
+        if (folder / "run.json").is_file():
+            stack.enter_context(held(folder))
+        for store in stores_in(folder):
+            stack.enter_context(alone_in(store))
+        now = datetime.now(UTC)
+        place = folder.parent / TRASH / f"{folder.name}-{now:%Y%m%dT%H%M%S%f}"
+        place.mkdir(parents=True)
+        note = {"from": str(folder), "deleted": now.isoformat(timespec="seconds")}
+        write_whole(place / _NOTE, json.dumps(note).encode())
+        folder.rename(place / folder.name)
+        for parent in (place, place.parent, folder.parent):
+            flush(parent)
+    _say({"path": str(folder), "trash": str(place)}, as_json, f"{folder} is in {place}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--in", "folder", type=FOLDER, default=Path("runs"), help="Whose trash.")
+@json_option
+def restore(name: str, folder: Path, as_json: bool) -> None:
+    """Bring something back from the trash. NAME is as `fabrika trash` lists it, or its start.
+
+    \b
+    Example: fabrika restore toy-reach-v1-s0 --in runs
+    """
+    rows = {row["name"]: row for row in _rows(folder)}
+    meant = [row for key, row in rows.items() if key == name or key.startswith(name)]
+    if not meant:
+        raise UnknownNameError("deleted thing", name, rows, f"(trash of {folder})")
+    row = meant[-1]  # the one that was deleted last
+    target, place = Path(row["from"]), Path(row["trash"])
+    if target.exists():
+        raise UsageError(f"{target} exists again: move it away first.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (place / target.name).rename(target)
+    shutil.rmtree(place)
+    _say({"path": str(target)}, as_json, f"{target} is back")
+
+
+@click.command()
+@click.option("--in", "folder", type=FOLDER, default=Path("runs"), help="Whose trash.")
+@click.option("--empty", is_flag=True, help="Destroy everything in it, for good.")
+@json_option
+def trash(folder: Path, empty: bool, as_json: bool) -> None:
+    """List what was deleted beside the runs; with --empty, free the space.
+
+    \b
+    Example: fabrika trash --in runs
+    """
+    rows = _rows(folder)
+    if empty:
+        for row in rows:
+            shutil.rmtree(row["trash"])
+        _say({"destroyed": len(rows)}, as_json, f"{len(rows)} destroyed")
+    elif as_json:
+        emit(rows)
+    elif rows:
+        table(("name", "deleted", "from"), [[r["name"], r["deleted"], r["from"]] for r in rows])
+    else:
+        say(f"the trash of {folder} is empty")
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    found = []
+    for note in (folder / TRASH).glob(f"*/{_NOTE}"):
+        row = json.loads(note.read_text())
+        found.append({"name": note.parent.name, **row, "trash": str(note.parent)})
+    return sorted(found, key=lambda row: row["deleted"])
+
+
+def _say(data: dict[str, Any], as_json: bool, words: str) -> None:
+    if as_json:
+        emit(data)
+    else:
+        answer(words)
