@@ -23,9 +23,10 @@ from fabrika._scenario import Split
 AHEAD = 2
 """Scenarios given to one worker: one to run, one so that it need not wait for the parent."""
 
-_ONE_THREAD = dict.fromkeys(
+ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
+"""What a worker's environment says, so that workers do not fight for cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +153,7 @@ class Pool:
             [sys.executable, "-m", "fabrika._worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **ONE_THREAD},
             start_new_session=True,  # Ctrl-C is for the parent, which decides
         )
         worker = _Worker(process)

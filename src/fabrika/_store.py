@@ -54,6 +54,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def version_changes(made_by: Mapping[str, str], *, ignore: str = "") -> list[str]:
+    """In words, each of `versions` that is another one here; ``ignore`` names one to leave out."""
+    ours = versions()
+    return [
+        f"{name} {made_by.get(name, 'none')}, here {ours.get(name, 'none')}"
+        for name in sorted((ours.keys() | made_by.keys()) - {ignore})
+        if ours.get(name) != made_by.get(name)
+    ]
+
+
 class Store:
     """Results and episodes of one actor in one split of one task. One writer, many readers."""
 
@@ -104,13 +114,8 @@ class Store:
         Raises `VersionError` if other versions made it: their episodes would not be equal.
         """
         found = _manifest(path)
-        if found["versions"] != versions():
-            ours = versions()
-            changed = [
-                f"{name} {found['versions'].get(name, 'none')}, here {ours.get(name, 'none')}"
-                for name in sorted(ours.keys() | found["versions"].keys())
-                if ours.get(name) != found["versions"].get(name)
-            ]
+        changed = version_changes(found["versions"])
+        if changed:
             raise VersionError(
                 f"{path} was made by other versions ({'; '.join(changed)}) and can be read but "
                 "not continued: equal scenarios might differ. Choose another folder."

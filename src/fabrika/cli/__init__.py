@@ -10,6 +10,7 @@ from fabrika.cli._errors import Program
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
+from fabrika.cli._replay import replay
 
 __all__ = ["main"]
 
@@ -35,6 +36,7 @@ for command in (
     generate,
     export,
     verify,
+    replay,
     train,
     validate,
     show,
