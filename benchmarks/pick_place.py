@@ -69,7 +69,10 @@ class PickPlaceWorld:
             "truth/mug": Signal(shape=(3,), unit="m", truth=True),
             "truth/spot": Signal(shape=(3,), unit="m", truth=True),
         }
-        self.acts = {n: Signal(shape=(k,), unit="rad", low=-3, high=3) for n, k in JOINTS.items()}
+        self.acts = {
+            n: Signal(shape=(k,), dtype="float32", unit="rad", low=-3, high=3)
+            for n, k in JOINTS.items()
+        }
 
     def reset(self, scenario: Scenario) -> None:
         p = scenario.params

@@ -171,6 +171,7 @@ def _raise() -> object:
 WRONG: dict[str, Callable[[], object]] = {
     "nan": lambda: {"slide": np.array([0.0, np.nan])},
     "infinite": lambda: {"slide": np.array([np.inf, 0.0])},
+    "too large": lambda: {"slide": np.array([1e39, 0.0])},
     "shape": lambda: {"slide": np.zeros(3)},
     "missing": lambda: {},
     "other": lambda: {"slides": np.zeros(2)},

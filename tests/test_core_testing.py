@@ -138,7 +138,11 @@ class NoUnit(ReachWorld):
 
 
 class NoBounds(ReachWorld):
-    acts: ClassVar[Declared] = {"slide": Signal(shape=(2,), unit="m")}
+    acts: ClassVar[Declared] = {"slide": Signal(shape=(2,), dtype="float32", unit="m")}
+
+
+class Double(ReachWorld):
+    acts: ClassVar[Declared] = {"slide": Signal(shape=(2,), unit="m", low=-1.0, high=1.0)}
 
 
 class WrongShape(ReachWorld):
@@ -168,6 +172,7 @@ class Fails(ReachWorld):
         (Uniform, "world/scenario"),
         (NoUnit, "signal/unit"),
         (NoBounds, "action/bounds"),
+        (Double, "action/dtype"),
         (WrongShape, "world/runs"),
         (Fails, "world/runs"),
     ],

@@ -23,9 +23,9 @@ from fabrika._errors import (
 )
 from fabrika._run import run_scenarios
 from fabrika._store import Store
+from fabrika._whole import whole_folder
 from fabrika.data import export_lerobot, verify_lerobot
 from fabrika.data._film import Reel
-from fabrika._whole import whole_folder
 from fabrika.data._shards import Shards
 from fabrika.data._stats import column_stats, picture_stats
 from fabrika.lines.toy import TASK

@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "fabrika"
 MODULES = sorted(SOURCE.rglob("*.py"))
 CORE = sorted([*SOURCE.glob("_*.py"), SOURCE / "testing.py"])
 CODE = sorted(path for name in ("src", "tests", "scripts") for path in (ROOT / name).rglob("*.py"))
-CORE_BUDGET = 2800
+CORE_BUDGET = 3000
 """Lines of the whole core. To raise it takes a reason; to need no raise is better."""
 HEAVY = ("av", "jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "PIL", "pyarrow")
 HEAVY += ("safetensors", "scipy", "torch")

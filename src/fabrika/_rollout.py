@@ -59,11 +59,13 @@ def rollout(actor: Actor, world: World, scenario: Scenario, horizon: float) -> E
                 actor.reset(scenario.instruction, scenario.seed("actor"))
             action = actor.act(seen)
             check_signals(action, world.acts, f"actor {actor.name!r}")
+            # In the declared precision, so that what is recorded is what the world is given.
+            action = copy_signals(action, world.acts)
         except Exception as error:  # whatever an actor raises is its own failure
             ending, fault = "fault", f"{type(error).__name__}: {error}"
             break
         actions.add(action)
-        ended = world.step(copy_signals(action, world.acts))
+        ended = world.step(action)
         executed.add(sound(world.executed, world.acts))
         seen = look()
         if ended:

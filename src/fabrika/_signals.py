@@ -67,15 +67,22 @@ def check_signals(values: Signals, declared: Mapping[str, Signal], who: str) -> 
         if value.dtype.kind == "f":
             floats.append(value)
     # One sum for all: only when it is not finite does it matter which it was.
-    if floats and not isfinite(np.concatenate(floats, axis=None).sum()):
+    if floats and not isfinite(np.concatenate(floats, axis=None).sum(dtype=np.float64)):
         for name in declared:
             if not np.isfinite(values[name]).all():
                 raise SignalError(f"{who}: {name!r} is not finite: {values[name]}.")
 
 
 def copy_signals(values: Signals, declared: Mapping[str, Signal]) -> dict[str, Array]:
-    """Fresh arrays of the declared dtypes, so that a world or actor may reuse its buffers."""
-    return {name: np.array(values[name], dtype=declared[name].dtype) for name in declared}
+    """Fresh arrays of the declared dtypes, so that a world or actor may reuse its buffers.
+
+    Raises `SignalError` if a value is larger than its dtype can hold.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return {name: np.array(values[name], dtype=declared[name].dtype) for name in declared}
+    except FloatingPointError as error:
+        raise SignalError(f"one of {sorted(declared)} is too large for its dtype.") from error
 
 
 class Tape:

@@ -62,6 +62,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+def version_changes(made_by: Mapping[str, str], *, ignore: str = "") -> list[str]:
+    """In words, each of `versions` that is another one here; ``ignore`` names one to leave out."""
+    ours = versions()
+    return [
+        f"{name} {made_by.get(name, 'none')}, here {ours.get(name, 'none')}"
+        for name in sorted((ours.keys() | made_by.keys()) - {ignore})
+        if ours.get(name) != made_by.get(name)
+    ]
+
+
 class Store:
     """Results and episodes of one actor in one split of one task. Many writers, many readers."""
 
@@ -308,13 +318,8 @@ def parse_manifest(data: bytes, where: Path) -> dict[str, Any]:
 
 def require_versions(path: Path, manifest: Mapping[str, Any]) -> None:
     """Raise `VersionError` unless the store was made by the versions that run here."""
-    found, ours = manifest["versions"], versions()
-    if found != ours:
-        changed = [
-            f"{name} {found.get(name, 'none')}, here {ours.get(name, 'none')}"
-            for name in sorted(ours.keys() | found.keys())
-            if ours.get(name) != found.get(name)
-        ]
+    changed = version_changes(manifest["versions"])
+    if changed:
         raise VersionError(
             f"{path} was made by other versions ({'; '.join(changed)}) and can be read but "
             "not continued: equal scenarios might differ. Choose another folder."

@@ -77,9 +77,9 @@ class Task:
 
 
 def _plain(task: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Params as JSON would give them back, so that a stored scenario equals a fresh one."""
+    """Params as a stored scenario gives them back, in their order too: worlds are built by it."""
     try:
-        plain = json.loads(json.dumps(params, allow_nan=False))
+        plain = json.loads(json.dumps(params, sort_keys=True, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ContractError(f"task {task!r} samples what is not plain data: {error}.") from error
     if not isinstance(plain, dict):

@@ -26,7 +26,7 @@ class World(Protocol):
 
     @property
     def acts(self) -> Mapping[str, Signal]:
-        """What can be commanded. Constant; bounds are finite."""
+        """What can be commanded, in single precision. Constant; bounds are finite."""
 
     @property
     def time(self) -> float:

@@ -11,6 +11,7 @@ from fabrika.cli._errors import Program
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
+from fabrika.cli._replay import replay
 from fabrika.cli._trash import delete, restore, trash
 
 __all__ = ["main"]
@@ -37,6 +38,7 @@ for command in (
     generate,
     export,
     verify,
+    replay,
     train,
     validate,
     show,

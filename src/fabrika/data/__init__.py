@@ -2,6 +2,15 @@
 
 from fabrika.data._export import Exported, export_lerobot
 from fabrika.data._findings import CODES, Finding, Report
+from fabrika.data._recorded import DatasetReplay
 from fabrika.data._verify import verify_lerobot
 
-__all__ = ["CODES", "Exported", "Finding", "Report", "export_lerobot", "verify_lerobot"]
+__all__ = [
+    "CODES",
+    "DatasetReplay",
+    "Exported",
+    "Finding",
+    "Report",
+    "export_lerobot",
+    "verify_lerobot",
+]

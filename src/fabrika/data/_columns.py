@@ -78,6 +78,16 @@ class Columns:
             )
         return found
 
+    def commands(self, rows: NDArray[np.float32]) -> dict[str, Array]:
+        """The actions, each (T, *shape), that the (T, D) rows of ``action`` hold."""
+        shapes = {name: self.declared[f"act:{name}"].shape for name in self.action}
+        widths = [int(np.prod(shape, dtype=int)) for shape in shapes.values()]
+        parts = np.split(rows, np.cumsum(widths)[:-1], axis=1)
+        return {
+            name: part.reshape(len(rows), *shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
     def _stack(
         self, signals: Signals, names: Sequence[str], length: int, prefix: str = ""
     ) -> NDArray[np.float32]:

@@ -37,15 +37,18 @@ from fabrika.data._stats import Floats, column_stats, picture_stats, to_plain
 
 QUALITY = "quality/"
 
-_OURS = {
+OURS = {
     "success": pa.bool_(),
     "failure_code": pa.string(),
     "seed": pa.int64(),
     "scenario_id": pa.string(),
     "split": pa.string(),
     "scenario_index": pa.int64(),
+    "draw": pa.string(),
     "actor": pa.string(),
+    "reads": pa.list_(pa.string()),
     "remark": pa.string(),
+    "fault": pa.string(),
     "look": pa.int64(),
     "episode_digest": pa.string(),
 }
@@ -57,7 +60,7 @@ def episode_schema(plan: Plan) -> pa.Schema:
     columns = dict(EPISODE_COLUMNS)
     for key, feature in plan.features.items():
         columns |= video_columns(key) if feature.dtype == "video" else {}
-    columns |= _OURS | {QUALITY + name: pa.float64() for name in plan.qualities}
+    columns |= OURS | {QUALITY + name: pa.float64() for name in plan.qualities}
     for key, feature in plan.features.items():
         depth = 3 if feature.dtype == "video" else 1
         for name in STATISTICS:
@@ -84,8 +87,11 @@ def describe(episode: Episode, row: Result, look: int) -> dict[str, Any]:
         "scenario_id": row.scenario_id,
         "split": row.split,
         "scenario_index": row.index,
+        "draw": row.draw,
         "actor": row.actor,
+        "reads": list(episode.reads),
         "remark": row.remark,
+        "fault": episode.fault,
         "look": look,
         "episode_digest": row.digest,
         **{

@@ -136,7 +136,7 @@ class OnnxPolicy:
         if self.card.words:
             feed[INSTRUCTION] = self._words
         found = self._session.run([f"act/{name}" for name in self._acts], feed)
-        # float64, as worlds declare their commands.
+        # Averaged and limited in double precision; the loop rounds what comes of it, once.
         return {n: np.asarray(c, np.float64) for n, c in zip(self._acts, found, strict=True)}
 
 

@@ -51,7 +51,9 @@ class ReachWorld:
         "truth/velocity": Signal(unit="m/s", truth=True, **_CLIP),
         "truth/target": Signal(unit="m", truth=True, **_CLIP),
     }
-    acts: Mapping[str, Signal] = {"slide": Signal(unit="m", low=-ARENA, high=ARENA, **_CLIP)}
+    acts: Mapping[str, Signal] = {
+        "slide": Signal(unit="m", dtype="float32", low=-ARENA, high=ARENA, **_CLIP)
+    }
     cameras: Sequence[str] = ("head", "scene")
     warnings: Sequence[str] = ()
 

@@ -124,7 +124,8 @@ class Motors:
 
     def command(self, action: Signals, period: float) -> dict[str, Array]:
         """Take a new command for one control period [s]; what will be carried out of it."""
-        wanted = np.concatenate([action[name] for name in self._slices])
+        # Commands come in single precision; all that follows from them is double.
+        wanted = np.concatenate([action[name] for name in self._slices], dtype=np.float64)
         wanted = clamp(wanted, self._low, self._high)
         before, most = (self._goal - self._past) / period, self._acceleration * period
         self._past = self._goal

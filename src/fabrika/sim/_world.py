@@ -101,6 +101,7 @@ class SimWorld:
         self.acts = {
             name: Signal(
                 shape=(len(g.names),),
+                dtype="float32",
                 unit=g.unit,
                 low=min(g.low),
                 high=max(g.high),
