@@ -10,7 +10,7 @@
 
 An episode is committed in this order: its file is written in ``staging``, flushed to disk,
 renamed into ``objects``, the folder flushed; only then does one SQLite transaction (rollback
-journal, ``synchronous=FULL``) add its row. A crash at any point leaves at worst a file that no
+journal, ``synchronous=EXTRA``) add its row. A crash at any point leaves at worst a file that no
 row names.
 """
 
@@ -77,13 +77,17 @@ class Store:
         with ExitStack() as undo, _disk(path):
             if path.exists() and (not path.is_dir() or _foreign(path)):
                 raise UsageError(f"{path} exists and is not a store. Choose another folder.")
+            new = [folder for folder in (path, *path.parents) if not folder.exists()]
             path.mkdir(parents=True, exist_ok=True)
+            for folder in new:
+                _flush_folder(folder.parent)
             lock = undo.enter_context(_hold(path))
             if is_store(path):
                 raise UsageError(f"{path} is a store already. Resume it, or choose another folder.")
             for name in ("objects", "staging"):
                 (path / name).mkdir(exist_ok=True)
             with closing(sqlite3.connect(path / "index.sqlite")) as database, database:
+                database.execute("PRAGMA synchronous=EXTRA")
                 database.execute(_SCHEMA)
             full = {"format": FORMAT, "versions": versions(), **manifest}
             _write(path / "manifest.json", json.dumps(full, indent=2, sort_keys=True).encode())
@@ -130,7 +134,8 @@ class Store:
     def _writer(cls, path: Path, lock: IO[bytes]) -> Store:
         store = cls(path, _manifest(path), lock)
         store._database.execute("PRAGMA journal_mode=DELETE")
-        store._database.execute("PRAGMA synchronous=FULL")
+        # A journal that comes back after a power cut would undo what was committed.
+        store._database.execute("PRAGMA synchronous=EXTRA")
         for orphan in (path / "staging").iterdir():  # left by a writer that died
             orphan.unlink(missing_ok=True)
         return store
