@@ -69,7 +69,8 @@ def _serve(case: dict[str, Any]) -> dict[str, Any]:
             if not chunk:
                 break
             said += chunk
-    if chunk is None:  # it has not ended
+    late = chunk is None
+    if late:
         _kill_tree(child)
         while chunk := os.read(ours, 1 << 16):
             said += chunk
@@ -81,7 +82,8 @@ def _serve(case: dict[str, Any]) -> dict[str, Any]:
         heard = json.loads(line)
         answer["told"] += heard.pop("told", [])
         answer |= heard
-    return answer | {"seconds": time.monotonic() - start}
+    seconds = time.monotonic() - start
+    return answer | {"seconds": seconds, "hung": late and seconds >= PATIENCE}
 
 
 def _child(case: dict[str, Any], pipe: int) -> None:

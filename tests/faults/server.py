@@ -76,6 +76,7 @@ class Server:
         print(json.dumps({"task": TASK, "count": COUNT, **place, **case}), file=stdin, flush=True)
         answer: Answer = json.loads(stdout.readline())
         assert "crashed" not in answer, answer["crashed"]
+        assert not answer["hung"], f"no end after {answer['seconds']:.0f} s: {case}"
         return answer
 
     def close(self) -> None:
