@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 
-.PHONY: run test setup reference lock clean
+.PHONY: run test faults setup reference lock clean
 
 run: setup
 	$(BIN)/fabrika run home/mug-to-shelf-v1
@@ -14,6 +14,10 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist worksteal
+
+# Full disks, kills and power cuts, as far as before a release: half an hour.
+faults: setup
+	$(BIN)/pytest tests/faults --tier release -n 2 --dist worksteal
 
 setup:
 	@scripts/setup.sh

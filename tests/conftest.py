@@ -15,6 +15,15 @@ settings.load_profile("fabrika")
 PLUGINS = Path(__file__).parent / "plugins"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--tier",
+        choices=("small", "release"),
+        default="small",
+        help="how far tests/faults goes: small takes two minutes, release half an hour",
+    )
+
+
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Installs the package of planted faults, for this process and those that it starts."""

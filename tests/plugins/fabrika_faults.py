@@ -87,6 +87,13 @@ def _print(index: int) -> None:
     os.write(1, b"noise from a C library\n")
 
 
+def _count(index: int) -> None:
+    """Leaves a line for each time that a scenario is begun."""
+    with (Path(os.environ["FAULTS_FOLDER"]) / "begun").open("a") as file:
+        file.write(f"{index}\n")
+    time.sleep(0.01)
+
+
 NONE = _task("none", _nothing)
 SLOW = _task("slow", _sleep)
 DIVERGES = _task("diverges", _diverge)
@@ -95,6 +102,8 @@ BUG = _task("bug", _mistake)
 DIES = _task("dies", _die)
 DIES_ONCE = _task("dies-once", _die_once)
 PRINTS = _task("prints", _print)
+BRIEF = replace(NONE, name="faults/brief-v1", horizon=0.5)
+COUNTED = replace(_task("counted", _count), horizon=0.5)
 
 
 class Follower:
