@@ -10,6 +10,7 @@ from fabrika.cli._errors import Program
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
+from fabrika.cli._submit import submit
 
 __all__ = ["main"]
 
@@ -33,6 +34,7 @@ for command in (
     list_,
     rollout,
     generate,
+    submit,
     export,
     verify,
     train,
