@@ -7,7 +7,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -411,6 +413,19 @@ def test_the_wait_ends_as_the_worst_share_does(here: Path, monkeypatch: pytest.M
     found = json.loads(result.stdout)
     assert found["job_id"] == "17" and found["exit_code"] == 4
     assert "--wait" in (here / "words").read_text().split()
+
+
+def test_ctrl_c_ends_the_wait_and_not_the_job(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbatch(here, monkeypatch, "echo 17; exec sleep 60")
+    code = "from fabrika.cli import main; main()"
+    words = [sys.executable, "-c", code, "submit", *map(str, SLURM), "--run", "--wait"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stderr
+        while "waiting for it" not in waiting.stderr.readline():
+            assert waiting.poll() is None
+        waiting.send_signal(signal.SIGINT)
+        told = waiting.stderr.read()
+        assert waiting.wait(30) == 4 and "job 17 goes on" in told and "scancel 17" in told
 
 
 def test_a_refusal_of_slurm_is_told(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
