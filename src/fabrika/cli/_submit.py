@@ -64,7 +64,9 @@ def _volume(
     help="Contiguous shares, each a job.",
 )
 @click.option(
-    "--at-once", type=click.IntRange(min=1), help="Jobs that may run at the same time.  [all]"
+    "--at-once",
+    type=click.IntRange(min=1),
+    help="Jobs that may run at the same time.  [default: all]",
 )
 @click.option(
     "--workers",

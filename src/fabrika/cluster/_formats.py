@@ -16,7 +16,9 @@ from fabrika._errors import UsageError
 from fabrika.cluster._jobs import NAME, ArrayJob
 
 System = Literal["slurm", "kueue", "skypilot", "osmo"]
+"""A kind of cluster."""
 SYSTEMS: tuple[System, ...] = get_args(System)
+"""All kinds of cluster that a job can be written down for."""
 
 GRACE = 60
 """Seconds [s] from the signal to stop until a share is killed."""
