@@ -12,6 +12,7 @@ from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
 from fabrika.cli._replay import replay
+from fabrika.cli._submit import submit
 from fabrika.cli._trash import delete, restore, trash
 
 __all__ = ["main"]
@@ -36,6 +37,7 @@ for command in (
     list_,
     rollout,
     generate,
+    submit,
     export,
     verify,
     replay,
