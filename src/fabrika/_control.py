@@ -13,7 +13,7 @@ from __future__ import annotations
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fabrika._errors import BrokenWorldError, FabrikaError, ResourceError
@@ -62,6 +62,18 @@ class Executor(Protocol):
         """End whatever still runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one turn of a shift came to."""
+
+    published: list[Result] = field(default_factory=list)
+    """Results of this shift, on disk from now on."""
+    present: list[Result] = field(default_factory=list)
+    """Results that others had published."""
+    give: list[int] = field(default_factory=list)
+    """What to run next."""
+
+
 class Shift:
     """One coordinator's share of a run."""
 
@@ -93,8 +105,8 @@ class Shift:
         """True if everything wanted is published."""
         return not self._open and not self._held
 
-    def turn(self, answers: Collection[Answer], room: int) -> tuple[list[Result], list[int]]:
-        """Settle what came back; the results that are published now, and what to run next.
+    def turn(self, answers: Collection[Answer], room: int) -> Settled:
+        """Settle what came back; what is published now, and what to run next.
 
         Raises `ResourceError` or `BrokenWorldError` for a scenario that took its worker with it
         too often, and whatever the index raises.
@@ -103,7 +115,7 @@ class Shift:
         give = [self._again.popleft() for _ in range(min(room, len(self._again)))]
         room -= len(give)
         if not (ready or (self._open and room > 0)):
-            return [], give
+            return Settled(give=give)
         others = self._index.owners() - {self._life.name} if self._open and room > 0 else set()
         turn = self._index.turn(
             self._life.name,
@@ -120,7 +132,7 @@ class Shift:
         self._held |= turn.leased
         self._open.extend(turn.elsewhere)
         self._open.extend(position for position in turn.fenced if position not in settled)
-        return [*turn.published, *turn.present], [*give, *turn.leased]
+        return Settled(turn.published, turn.present, [*give, *turn.leased])
 
     def _candidates(self) -> Iterator[int]:
         """Takes from what is open, as far as it is gone through."""

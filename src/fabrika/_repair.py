@@ -20,6 +20,7 @@ from fabrika._store import (
     DAMAGED,
     Store,
     alone_in,
+    object_path,
     parse_manifest,
     require_versions,
     seal_bytes,
@@ -149,7 +150,8 @@ class _Bench:
             data = (self.path / file).read_bytes()
             if _is_episode(data):
                 renamed.append(seal_bytes(self.path, data))
-            if file.parts[0] == "objects" and data[:6] != b"SQLite":
+            mended = file == object_path(Path(), sha256(data))  # by an earlier one, just now
+            if file.parts[0] == "objects" and not mended and data[:6] != b"SQLite":
                 self.take_out(str(file))
         return renamed
 

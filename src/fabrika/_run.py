@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from fabrika._control import Answer, Executor, Shift
 from fabrika._errors import (
@@ -17,6 +17,7 @@ from fabrika._errors import (
     VersionError,
 )
 from fabrika._index import Index
+from fabrika._ledger import account
 from fabrika._owners import Life, Owner
 from fabrika._pool import Job, Pool
 from fabrika._registry import known, load
@@ -73,11 +74,32 @@ def run_scenarios(
             run.look_up(index)
             if run.missing:
                 name = executor or ("serial" if workers == 1 else "pool")
-                run.work(name, workers, folder, index, life)
+                with _entry(job, run.missing, workers) as entry:
+                    run.work(name, workers, folder, index, life, entry)
     except KeyboardInterrupt as stop:
         kept = f"{len(run.done)} of {len(indices)} are done" + (" and kept" if store else "")
         raise InterruptedRunError(f"stopped: {kept}. The same command goes on.") from stop
     return [run.done[index] for index in indices]
+
+
+class Counting(Protocol):
+    """Counts what a run has cost: a row of the ledger, or nothing."""
+
+    def add(self, result: Result) -> None:
+        """Count a result that this run made itself."""
+
+
+class _NoCount:
+    def add(self, result: Result) -> None:
+        pass
+
+
+def _entry(job: Job, asked: Sequence[int], workers: int) -> AbstractContextManager[Counting]:
+    """A row in the ledger of the store, if there is one."""
+    if job.store is None:
+        return nullcontext(_NoCount())
+    names = {"task": job.task, "actor": job.actor, "split": job.split}
+    return account(job.store, stage="rollout", asked=asked, workers=workers, **names)
 
 
 class _Run:
@@ -104,7 +126,13 @@ class _Run:
                 self._take([result])
 
     def work(
-        self, executor: str, workers: int, folder: Store | None, index: Index, life: Life
+        self,
+        executor: str,
+        workers: int,
+        folder: Store | None,
+        index: Index,
+        life: Life,
+        entry: Counting,
     ) -> None:
         """Have the missing scenarios run, until all are published, by whomever."""
         missing = self.missing
@@ -117,9 +145,11 @@ class _Run:
                 for answer in answers:
                     if folder and isinstance(answer, Result):
                         folder.require_own(answer)
-                results, give = shift.turn(answers, crew.room)
-                self._take(results)
-                crew.give(give)
+                settled = shift.turn(answers, crew.room)
+                for result in settled.published:
+                    entry.add(result)
+                self._take((*settled.published, *settled.present))
+                crew.give(settled.give)
                 answers = () if shift.done else crew.take(_WAIT)
         finally:
             crew.close()

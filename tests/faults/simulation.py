@@ -79,13 +79,13 @@ class Machine:
             world.later(self.paused_until - world.now, self.step)
             return
         answers, self.inbox = self.inbox, []
-        published, give = self.shift.turn(answers, max(0, AHEAD - self.in_hand))
-        for result in published:
+        settled = self.shift.turn(answers, max(0, AHEAD - self.in_hand))
+        for result in (*settled.published, *settled.present):
             world.acknowledge(result)
         if self.shift.done:
             self.end()
             return
-        for index in give:
+        for index in settled.give:
             self.in_hand += 1
             world.later(world.random.expovariate(1.0), lambda index=index: self.work(index))
         world.later(world.random.uniform(0.05, 0.5), self.step)

@@ -146,7 +146,7 @@ def submit(
 def _array_job(system: System, wanted: dict[str, Any]) -> ArrayJob:
     """The job that the options ask for; its paths are absolute, as nodes see them."""
     from fabrika._registry import known
-    from fabrika._run import ACTORS
+    from fabrika._station import ACTORS
     from fabrika.cluster import ArrayJob
 
     seed, start = wanted.pop("seed"), wanted.pop("start")
