@@ -98,7 +98,7 @@ def test_all_damage_is_found_and_mended(store: Path, tmp_path: Path, part: int, 
         assert not lost and len(done.regenerated) <= (3 if _index(findings) else 1)
         assert done.kept >= len(untouched)
         shutil.rmtree(path)
-    assert found > 0.9 * DAMAGES[tier] / PARTS
+    assert found > 0.8 * DAMAGES[tier] / PARTS
 
 
 def _index(findings: list[Damage]) -> bool:
