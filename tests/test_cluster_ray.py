@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from fabrika import BrokenWorldError, ContractError, Store, UsageError, VersionError, run_scenarios
 from fabrika._pool import Job
 from fabrika._result import Result
+from fabrika.cli import main
 from fabrika.cluster import _trust
 from fabrika.cluster._desk import LONGEST, Desk, absolute, footing_of
 from fabrika.cluster._trust import cluster_address
@@ -45,8 +47,7 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.delenv("RAY_ADDRESS", raising=False)
         module = _session.join(2)
         yield module
-        module.shutdown()
-        _session._own.clear()
+        _session.leave(module)
     os.environ.clear()
     os.environ.update(before)
 
@@ -201,6 +202,43 @@ def test_a_driver_that_is_killed_can_be_continued(ray: Any, tmp_path: Path) -> N
     assert run_into(tmp_path / "t", range(14), "faults/counted-v1") == digest
 
 
+# The command line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rollout toy/reach-v1 --actor zero --split train -n 2",
+        "generate toy/reach-v1 -n 2 --out demos",
+        "validate policy.follow toy/reach-v1 -n 60",
+        "run toy/reach-v1 --episodes 2 -n 60",
+    ],
+)
+def test_every_command_that_rolls_out_takes_an_executor(
+    faults: None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def watch(*_: object, executor: str, **__: object) -> None:
+        asked.append((executor, os.environ.get(_trust.TRUST, "")))
+        raise UsageError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(_trust.TRUST, "")  # so that it is put back
+    monkeypatch.setattr("fabrika._run.run_scenarios", watch)
+    Path("policy.follow").write_text("0.25")
+    CliRunner().invoke(main, [*words.split(), "--executor", "ray"])
+    CliRunner().invoke(main, [*words.split(), "--executor", "pool", "--i-trust-this-network"])
+    assert asked == [("ray", ""), ("pool", "1")]
+
+
+def test_an_unknown_executor_is_told_with_what_exists(faults: None) -> None:
+    words = "rollout toy/reach-v1 --actor zero --split train -n 1 --executor rya"
+    result = CliRunner().invoke(main, words.split())
+    assert result.exit_code == 2
+    assert "no executor 'rya'; did you mean 'ray'? Known: pool, ray, serial" in result.output
+
+
 # No open door
 
 
@@ -261,6 +299,17 @@ def test_rays_doors_are_on_loopback_and_ask_for_a_token(ray: Any) -> None:
                 listening.append(fields[1].partition(":")[0])
     assert len(listening) >= 3
     assert {host[-8:] for host in listening} == {"0100007F"}
+
+
+def test_a_token_is_not_taken_for_a_closed_door(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that answers a stranger is refused, whatever token is set here."""
+    address = ray.get_runtime_context().gcs_address
+    monkeypatch.setattr(_trust, "_is_loopback", lambda _: False)
+    _trust.require_closed(address)  # it is asked, and sends the stranger away
+    monkeypatch.setattr(sys, "executable", "/bin/true")  # what answers everybody
+    _trust.require_closed(address, {_trust.TRUST: "1"})
+    with pytest.raises(UsageError, match="asks nobody for a token"):
+        _trust.require_closed(address)
 
 
 def _session_processes() -> list[int]:

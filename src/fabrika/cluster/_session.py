@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from fabrika._errors import ResourceError
-from fabrika.cluster._trust import cluster_address
+from fabrika.cluster._trust import cluster_address, require_closed
 
 MEMORY = 128 << 20
 """Ray's object store on this machine [bytes]: nothing but short texts goes through it."""
@@ -40,10 +40,10 @@ def join(workers: int) -> Any:
     if not address:
         return ray
     if ray.is_initialized():
-        if _own.get(address, 0) >= workers or (address in _own and address != "local"):
+        if address in _own and (address != "local" or _own[address] >= workers):
             return ray
-        ray.shutdown()
-    _own.clear()
+        leave(ray)
+    require_closed(address)
     options: dict[str, Any] = {"address": address}
     if address == "local":
         options |= {"num_cpus": workers, "include_dashboard": False}
@@ -56,10 +56,17 @@ def join(workers: int) -> Any:
             f"no Ray cluster at RAY_ADDRESS={address} could be joined: {error}. `ray status` "
             "says what is there; without RAY_ADDRESS one is started on this machine."
         ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_term)  # Ray took it
+    finally:
+        if on_term is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray took it
     _own[address] = workers
     return ray
+
+
+def leave(ray: Any) -> None:
+    """End the session, and the cluster if it was started here. The end of the process does it."""
+    ray.shutdown()
+    _own.clear()
 
 
 def _foreign() -> bool:

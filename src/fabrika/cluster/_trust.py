@@ -10,12 +10,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
-from collections.abc import MutableMapping
+import subprocess
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 
 from fabrika._errors import UsageError
 
 TRUST = "FABRIKA_TRUST_NETWORK"
 """The environment variable that stands for ``--i-trust-this-network``: "1"."""
+PATIENCE = 60.0
+"""How long a cluster may take to send a stranger away [s]."""
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -39,6 +44,23 @@ def cluster_address(environment: MutableMapping[str, str] = os.environ) -> str:
     elif not trusted and not _is_loopback(address):
         raise UsageError(_refusal(f"RAY_ADDRESS={address}: the cluster"))
     return address
+
+
+def require_closed(address: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Ask a cluster on other machines for its status without a token: it must not answer.
+
+    A token here proves nothing: a cluster that asks for none ignores it. Raises `UsageError`.
+    """
+    if address == "local" or _is_loopback(address) or environment.get(TRUST) == "1":
+        return
+    stranger = {name: value for name, value in environment.items() if "RAY_AUTH" not in name}
+    stranger["RAY_AUTH_MODE"] = "disabled"
+    ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
+    quiet = subprocess.DEVNULL
+    with suppress(subprocess.TimeoutExpired):  # no answer: joining it will say so
+        run = subprocess.run(ask, env=stranger, stdout=quiet, stderr=quiet, timeout=PATIENCE)
+        if run.returncode == 0:
+            raise UsageError(_refusal(f"RAY_ADDRESS={address}: the cluster"))
 
 
 def _is_loopback(address: str) -> bool:
