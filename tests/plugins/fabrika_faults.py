@@ -82,6 +82,19 @@ def _die_once(index: int) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def _hang_once(index: int) -> None:
+    mark = Path(os.environ["FAULTS_FOLDER"]) / f"hung-{index}"
+    if index in BROKEN and not mark.exists():
+        mark.touch()
+        time.sleep(3600)
+
+
+def _count(index: int) -> None:
+    """Leaves a mark for each time that a scenario is begun, and takes its time."""
+    (Path(os.environ["FAULTS_FOLDER"]) / f"begun-{index}-{time.time_ns()}").touch()
+    time.sleep(0.2)
+
+
 def _print(index: int) -> None:
     print('{"result": "noise"}', flush=True)
     os.write(1, b"noise from a C library\n")
@@ -101,6 +114,8 @@ NAN = _task("nan", _nothing, NanWorld)
 BUG = _task("bug", _mistake)
 DIES = _task("dies", _die)
 DIES_ONCE = _task("dies-once", _die_once)
+HANGS_ONCE = _task("hangs-once", _hang_once)
+COUNTED = _task("counted", _count)
 PRINTS = _task("prints", _print)
 BRIEF = replace(NONE, name="faults/brief-v1", horizon=0.5)
 COUNTED = replace(_task("counted", _count), horizon=0.5)

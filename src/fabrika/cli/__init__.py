@@ -8,6 +8,7 @@ from fabrika.cli._care import merge, repair, split, verify
 from fabrika.cli._data import export, train
 from fabrika.cli._episodes import generate, rollout, validate
 from fabrika.cli._errors import Program
+from fabrika.cli._extend import extend
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
@@ -37,6 +38,7 @@ for command in (
     list_,
     rollout,
     generate,
+    extend,
     submit,
     export,
     verify,

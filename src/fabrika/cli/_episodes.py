@@ -17,6 +17,7 @@ from fabrika.cli._options import (
     SEED_BLOCK,
     budget,
     count_option,
+    executor_options,
     json_option,
     out_option,
     workers_option,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 @count_option(required=True, help="How many scenarios.")
 @click.option("--start", type=click.IntRange(min=0), default=0, metavar="I", help="The first one.")
 @workers_option
+@executor_options
 @out_option("Keep the episodes here; the same command goes on where it stopped.")
 @json_option
 @click.pass_context
@@ -48,6 +50,7 @@ def rollout(
     count: int,
     start: int,
     workers: int,
+    executor: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -58,9 +61,9 @@ def rollout(
     """
     began = time.monotonic()
     indices = range(start, start + count)
-    results = roll(task, actor, split, indices, workers=workers, store=out)
+    results = roll(task, actor, split, indices, workers=workers, executor=executor, store=out)
     summary = summarise(results, workers=workers, wall=time.monotonic() - began)
-    _print_summary(
+    print_summary(
         {"task": task, "actor": actor, "split": split, "start": start, **summary}, as_json
     )
     ctx.exit(LOSSES if any(r.void for r in results) else 0)
@@ -72,6 +75,7 @@ def rollout(
 @count_option(default=None, help="Scenarios to try.  [default: 300, or what the task needs]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Which block of scenarios.")
 @workers_option
+@executor_options
 @json_option
 @click.pass_context
 def generate(
@@ -81,6 +85,7 @@ def generate(
     count: int | None,
     seed: int,
     workers: int,
+    executor: str,
     as_json: bool,
 ) -> None:
     """Make judged demonstrations: the expert in N training scenarios, simulated state-only.
@@ -95,10 +100,19 @@ def generate(
     tries = count or budget(task).episodes
     start = seed * SEED_BLOCK
     indices = range(start, start + tries)
-    results = roll(task, "expert", "train", indices, workers=workers, store=out, title="generate")
+    results = roll(
+        task,
+        "expert",
+        "train",
+        indices,
+        workers=workers,
+        executor=executor,
+        store=out,
+        title="generate",
+    )
     summary = summarise(results, workers=workers, wall=time.monotonic() - began)
     head = {"task": task, "actor": "expert", "split": "train", "start": start}
-    _print_summary({**head, **summary}, as_json)
+    print_summary({**head, **summary}, as_json)
     ctx.exit(LOSSES if any(r.void for r in results) else 0)
 
 
@@ -112,6 +126,7 @@ def generate(
     help="Also run zero and random on the same scenarios: both must fail.",
 )
 @workers_option
+@executor_options
 @out_option("Keep the evidence here; the same command goes on where it stopped.")
 @json_option
 @click.pass_context
@@ -122,6 +137,7 @@ def validate(
     count: int | None,
     brackets: bool,
     workers: int,
+    executor: str,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -134,7 +150,7 @@ def validate(
     """
     tries = count or budget(task).validate
     evidence, decision = judge_policy(
-        file, task, tries, workers=workers, folder=out, brackets=brackets
+        file, task, tries, workers=workers, executor=executor, folder=out, brackets=brackets
     )
     if as_json:
         emit(published(decision))
@@ -150,6 +166,7 @@ def roll(
     indices: Sequence[int],
     *,
     workers: int,
+    executor: str = "",
     store: Path | None = None,
     title: str = "",
 ) -> list[Result]:
@@ -165,7 +182,14 @@ def roll(
     with Meter(title or f"{actor} in {split}", len(indices), skip=before) as meter:
         tally = Tally(meter)
         return run_scenarios(
-            task, actor, split, indices, workers=workers, store=store, on_result=tally
+            task,
+            actor,
+            split,
+            indices,
+            workers=workers,
+            executor=executor,
+            store=store,
+            on_result=tally,
         )
 
 
@@ -186,7 +210,8 @@ def summarise(results: Sequence[Result], *, workers: int, wall: float) -> dict[s
     }
 
 
-def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
+def print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    """The summary of a rollout, for a person or for a script."""
     if as_json:
         emit(summary)
         return
@@ -203,7 +228,14 @@ def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def judge_policy(
-    file: Path, task: str, count: int, *, workers: int, folder: Path | None, brackets: bool
+    file: Path,
+    task: str,
+    count: int,
+    *,
+    workers: int,
+    executor: str = "",
+    folder: Path | None,
+    brackets: bool,
 ) -> tuple[dict[str, list[Result]], dict[str, Any]]:
     """The evidence by role, and the decision as plain data.
 
@@ -223,7 +255,14 @@ def judge_policy(
         store = folder / role if folder else None
         title = f"validate {role}"
         evidence[role] = roll(
-            task, actor, "validate", range(count), workers=workers, store=store, title=title
+            task,
+            actor,
+            "validate",
+            range(count),
+            workers=workers,
+            executor=executor,
+            store=store,
+            title=title,
         )
         if role == "policy":
             _explain_faults(file, task, evidence[role])

@@ -31,6 +31,7 @@ _EXTRAS = {
     "PIL": "sim",
     "matplotlib": "release",
     "jinja2": "release",
+    "ray": "ray",
 }
 
 

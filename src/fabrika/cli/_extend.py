@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ import click
 
 from fabrika._errors import UsageError
 from fabrika.cli._console import say
-from fabrika.cli._episodes import finish, roll, summarise
+from fabrika.cli._episodes import print_summary, roll, summarise
 from fabrika.cli._errors import LOSSES
 from fabrika.cli._options import (
     FILE,
     FOLDER,
-    executor_option,
+    executor_options,
     json_option,
     training,
     workers_option,
@@ -33,7 +33,7 @@ DERIVED = ("dataset", "policy", "evidence", "decision.json", "report.html")
 )
 @click.option("--policy", type=FILE, help="The policy file, if the store is a policy's.")
 @workers_option
-@executor_option
+@executor_options
 @json_option
 @click.pass_context
 def extend(
@@ -122,7 +122,8 @@ def _extend_store(
     actor = str(manifest["actor"])
     if actor not in ACTORS and policy is None:
         raise UsageError(f"{folder} is of {actor}: give its file with --policy.")
-    results, wall = roll(
+    began = time.monotonic()
+    results = roll(
         manifest["task"],
         str(policy or actor),
         manifest["split"],
@@ -131,9 +132,8 @@ def _extend_store(
         executor=executor,
         store=folder,
         title="extend",
-        draw=str(manifest.get("draw", "")),
     )
     head = {name: manifest[name] for name in ("task", "actor", "split")}
-    summary = summarise(results, workers=workers, wall=wall)
-    finish({**json.loads(json.dumps(head)), "start": start, **summary}, as_json)
+    summary = summarise(results, workers=workers, wall=time.monotonic() - began)
+    print_summary({**head, "start": start, **summary}, as_json)
     ctx.exit(LOSSES if any(result.void for result in results) else 0)

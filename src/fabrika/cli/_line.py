@@ -17,6 +17,7 @@ from fabrika.cli._options import (
     SEED_BLOCK,
     budget,
     count_option,
+    executor_options,
     json_option,
     out_option,
     training,
@@ -39,6 +40,7 @@ class Plan:
     train_steps: int | None
     validate: int
     workers: int
+    executor: str
 
     def claim(self) -> dict[str, Any]:
         """What must be equal for a run to be gone on with."""
@@ -74,6 +76,7 @@ class Plan:
     help="What the policy sees: proprioception, touch and a pose tracker, or pictures.",
 )
 @workers_option
+@executor_options
 @click.option(
     "--episodes",
     type=click.IntRange(min=1),
@@ -100,6 +103,7 @@ def run(
     seed: int,
     sensors: Sensors,
     workers: int,
+    executor: str,
     episodes: int | None,
     train_seconds: float | None,
     train_steps: int | None,
@@ -124,6 +128,7 @@ def run(
         train_steps=train_steps,
         validate=count or own.validate,
         workers=workers,
+        executor=executor,
     )
     folder = out or Path("runs") / f"{task.replace('/', '-')}-s{seed}"
     code = run_line(plan, folder, _command(ctx, folder), as_json=as_json)
@@ -184,6 +189,7 @@ def generate_stage(opened: RunFolder, plan: Plan) -> int:
             "train",
             indices,
             workers=plan.workers,
+            executor=plan.executor,
             store=store,
             title="generate",
         )
@@ -231,6 +237,7 @@ def validate_stage(opened: RunFolder, plan: Plan) -> tuple[dict[str, Any], dict[
             plan.task,
             plan.validate,
             workers=plan.workers,
+            executor=plan.executor,
             folder=opened.path / "evidence",
             brackets=True,
         )

@@ -76,6 +76,33 @@ workers_option = click.option(
 )
 
 
+def executor_options(command: F) -> F:
+    """``--executor NAME``, and what a cluster asks for."""
+    executor = click.option(
+        "--executor",
+        default="",
+        show_default="pool, or serial for one worker",
+        metavar="NAME",
+        help="Where scenarios run: serial (this process), pool (processes of this machine), ray "
+        "(CPUs of the Ray cluster at RAY_ADDRESS, or of this machine), or another plug-in. The "
+        "result does not depend on it.",
+    )
+    trust = click.option(
+        "--i-trust-this-network",
+        is_flag=True,
+        expose_value=False,
+        callback=_trust,
+        help="Join a Ray cluster on other machines though it asks nobody for a token: whoever "
+        "reaches it can run any code there.",
+    )
+    return executor(trust(command))
+
+
+def _trust(ctx: click.Context, option: click.Parameter, trusted: bool) -> None:
+    if trusted:
+        os.environ["FABRIKA_TRUST_NETWORK"] = "1"
+
+
 def count_option(**settings: Any) -> Callable[[F], F]:
     """``-n N``."""
     return click.option("-n", "count", type=click.IntRange(min=1), metavar="N", **settings)
