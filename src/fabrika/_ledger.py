@@ -148,7 +148,7 @@ class Entry:
         inside = self._spent_inside()
         cpu = max(_cpu_seconds() - self._cpu, self._told_cpu + inside[1])
         joules = self._meter.joules()
-        wall = (datetime.now(UTC) - self._row.start).total_seconds()
+        wall = time.monotonic() - self._began
         return np.array([wall, cpu, self._gpu + inside[2], np.nan if joules is None else joules])
 
     def _spent_inside(self) -> Array:
