@@ -15,8 +15,9 @@ SOURCE = ROOT / "src" / "fabrika"
 MODULES = sorted(SOURCE.rglob("*.py"))
 CORE = sorted([*SOURCE.glob("_*.py"), SOURCE / "testing.py"])
 CODE = sorted(path for name in ("src", "tests", "scripts") for path in (ROOT / name).rglob("*.py"))
-CORE_BUDGET = 2800
-"""Lines of the whole core. To raise it takes a reason; to need no raise is better."""
+CORE_BUDGET = 3050
+"""Lines of the whole core. To raise it takes a reason; to need no raise is better. 2800 was without
+the ledger, which the core keeps itself so that no executor can run without it."""
 HEAVY = ("av", "jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "PIL", "pyarrow")
 HEAVY += ("safetensors", "scipy", "torch")
 UNSAFE = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve", "_pickle"}

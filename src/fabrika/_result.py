@@ -36,7 +36,9 @@ class Result:
     sim_seconds: float = 0.0
     """Duration of the episode [s]."""
     wall_seconds: float = 0.0
-    """What it took to simulate and judge [s]. The only field that two equal runs differ in."""
+    """What it took to simulate and judge [s]."""
+    cpu_seconds: float = 0.0
+    """CPU time of the process meanwhile [s], known for any executor on any machine."""
     digest: str = ""
     """SHA-256 of the stored episode, in hexadecimal; empty if it is not stored."""
     privileged: bool = False
@@ -86,10 +88,10 @@ class Result:
         )
 
     def to_json(self, *, timed: bool = True) -> str:
-        """Canonical JSON; without the wall clock if not ``timed``, for digests."""
+        """Canonical JSON; if not ``timed``, without the two fields that equal runs differ in."""
         data = asdict(self)
         if not timed:
-            del data["wall_seconds"]
+            del data["wall_seconds"], data["cpu_seconds"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @classmethod

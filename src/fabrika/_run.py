@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from fabrika._errors import (
     UsageError,
     VersionError,
 )
+from fabrika._ledger import Entry, account
 from fabrika._pool import Job, Pool
 from fabrika._registry import known, load
 from fabrika._registry import task as find_task
@@ -102,12 +103,17 @@ def run_scenarios(
                     _require_same_task(plan, result, store)
                     take(result)
             todo = [index for index in indices if index not in done]
-            with closing(
-                _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
-            ) as run:
+            with (
+                _account(job, todo, workers, folder) as entry,
+                closing(
+                    _serial(job, todo) if workers == 1 else _parallel(job, todo, workers)
+                ) as run,
+            ):
                 for result in run:
                     if folder:
                         folder.commit(result)
+                    if entry:
+                        entry.add(result)
                     take(result)
     except KeyboardInterrupt as stop:
         kept = f"{len(done)} of {len(indices)} are done" + (" and kept" if store else "")
@@ -127,14 +133,18 @@ class Station:
     def run(self, index: int) -> Result:
         """Roll out, judge and seal one scenario. A world that breaks gives a void result."""
         scenario = self._task.scenario(self._job.split, index, self._job.draw)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         try:
             episode = rollout(self._actor, self._world, scenario, self._task.horizon)
             episode = episode.with_verdict(judge(episode, self._task.checks))
         except BrokenWorldError as error:
             self._world.close()  # whatever broke must not reach the next scenario
             self._world = self._task.build()
-            return Result.voided(scenario, self._actor.name, str(error))
+            return replace(
+                Result.voided(scenario, self._actor.name, str(error)),
+                wall_seconds=time.perf_counter() - start,
+                cpu_seconds=time.process_time() - cpu,
+            )
         except FabrikaError:
             raise
         except Exception as error:  # a plug-in may raise anything
@@ -144,7 +154,12 @@ class Station:
             ) from error
         seconds = time.perf_counter() - start
         digest = seal_episode(self._job.store, episode) if self._job.store else ""
-        return replace(Result.judged(episode), digest=digest, wall_seconds=seconds)
+        return replace(
+            Result.judged(episode),
+            digest=digest,
+            wall_seconds=seconds,
+            cpu_seconds=time.process_time() - cpu,
+        )
 
     def close(self) -> None:
         """Give back the world."""
@@ -176,6 +191,24 @@ def _open_store(job: Job) -> Store:
     if is_store(job.store):
         return Store.resume(job.store, manifest)
     return Store.create(job.store, manifest)
+
+
+def _account(
+    job: Job, todo: Sequence[int], workers: int, store: Store | None
+) -> AbstractContextManager[Entry | None]:
+    """A row in the store's ledger for what is still to be run; none for nothing."""
+    if store is None or not todo:
+        return nullcontext()
+    actor = str(store.manifest["actor"])
+    return account(
+        store.path,
+        stage="rollout",
+        task=job.task,
+        actor=actor,
+        split=job.split,
+        asked=todo,
+        workers=workers,
+    )
 
 
 def _policy_file(spec: str) -> Path:

@@ -6,6 +6,7 @@
     FOLDER/index.sqlite          one row for each scenario: the only thing that is ever changed
     FOLDER/objects/ab/abcd….npz  episodes, named by their SHA-256; never rewritten
     FOLDER/staging/              files being written; whatever lies here was never committed
+    FOLDER/ledger/….json         what each run cost, one file each (see `fabrika._ledger`)
     FOLDER/lock                  held by the one writer; the system frees it if the writer dies
 
 An episode is committed in this order: its file is written in ``staging``, flushed to disk,
@@ -294,7 +295,7 @@ def _hold(path: Path) -> IO[bytes]:
 
 def _foreign(path: Path) -> bool:
     """True if the folder holds anything that a store would not, so that none is littered."""
-    ours = {"objects", "staging", "lock"}
+    ours = {"objects", "staging", "ledger", "lock"}
     made = ("manifest.json", "index.sqlite")  # and what is left of them by a crash: .tmp, -journal
     return any(e.name not in ours and not e.name.startswith(made) for e in path.iterdir())
 

@@ -8,6 +8,7 @@ from fabrika.cli._data import export, train, verify
 from fabrika.cli._episodes import generate, rollout, validate
 from fabrika.cli._errors import Program
 from fabrika.cli._inspect import bench, check, doctor, show
+from fabrika.cli._ledger import ledger
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
 
@@ -38,6 +39,7 @@ for command in (
     train,
     validate,
     show,
+    ledger,
     check,
     bench,
     doctor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,9 +133,12 @@ def validate(
     \b
     Example: fabrika validate runs/toy-reach-v1-s0/policy/policy.onnx toy/reach-v1 -n 100
     """
+    from fabrika._ledger import account
+
     tries = count or budget(task).validate
+    row = account(out, stage="validate", task=task) if out else None
     evidence, decision = judge_policy(
-        file, task, tries, workers=workers, folder=out, brackets=brackets
+        file, task, tries, workers=workers, folder=out, brackets=brackets, row=row
     )
     if as_json:
         emit(published(decision))
@@ -203,12 +207,19 @@ def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def judge_policy(
-    file: Path, task: str, count: int, *, workers: int, folder: Path | None, brackets: bool
+    file: Path,
+    task: str,
+    count: int,
+    *,
+    workers: int,
+    folder: Path | None,
+    brackets: bool,
+    row: AbstractContextManager[object] | None = None,
 ) -> tuple[dict[str, list[Result]], dict[str, Any]]:
     """The evidence by role, and the decision as plain data.
 
     Raises, before anything is run, `UsageError` if ``count`` is fewer than the gate can ever
-    pass with, and `EvidenceError` if the policy reads simulator truth.
+    pass with, and `EvidenceError` if the policy reads simulator truth. Only then ``row`` is opened.
     """
     from fabrika._gate import Gate
 
@@ -219,15 +230,16 @@ def judge_policy(
     if brackets:
         roles |= {"zero": "zero", "random": "random"}
     evidence = {}
-    for role, actor in roles.items():
-        store = folder / role if folder else None
-        title = f"validate {role}"
-        evidence[role] = roll(
-            task, actor, "validate", range(count), workers=workers, store=store, title=title
-        )
-        if role == "policy":
-            _explain_faults(file, task, evidence[role])
-    decision = gate.decide(evidence["policy"], evidence["expert"])
+    with row or nullcontext():
+        for role, actor in roles.items():
+            store = folder / role if folder else None
+            title = f"validate {role}"
+            evidence[role] = roll(
+                task, actor, "validate", range(count), workers=workers, store=store, title=title
+            )
+            if role == "policy":
+                _explain_faults(file, task, evidence[role])
+        decision = gate.decide(evidence["policy"], evidence["expert"])
     return evidence, asdict(decision)
 
 
