@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fabrika import Store
+from fabrika._ledger import read_ledger, total
 from fabrika.cli import main
 from fabrika.cli._options import SEED_BLOCK
 
@@ -37,9 +38,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ledger(folder: Path) -> list[str]:
-    return [
-        json.loads(line)["stage"] for line in (folder / "ledger.jsonl").read_text().splitlines()
-    ]
+    """The stages that the run's own rows are of."""
+    rows = [json.loads(file.read_text())["row"] for file in sorted(folder.glob("ledger/*.json"))]
+    assert not [row for row in rows if row["x_Outcome"] == "running"]
+    return [row["x_Stage"] for row in rows]
 
 
 def test_a_run_leaves_everything_that_it_rests_on(finished: Path) -> None:
@@ -51,7 +53,12 @@ def test_a_run_leaves_everything_that_it_rests_on(finished: Path) -> None:
         assert [row.index for row in Store.open(finished / "evidence" / role).rows()] == [
             *range(26)
         ]
-    assert ledger(finished)[:5] == ["generate", "export", "train", "validate", "report"]
+    stages = ["generate", "export", "train", "validate", "report"]
+    assert ledger(finished)[:5] == stages
+    sums = total(read_ledger(finished))
+    assert sums["episodes_tried"] == 8 + 4 * 26, "in the stores, and once only"
+    text = (finished / "report.html").read_text()
+    assert all(f">{stage}</th>" in text for stage in stages[:4])
 
 
 def test_a_seed_has_its_own_block_of_training_scenarios(finished: Path) -> None:

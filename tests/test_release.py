@@ -65,8 +65,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / "decision.json").write_text(json.dumps(asdict(decision)))
         manifest = {"task": name, "seed": 0, "command": "fabrika run <b>this</b>"}
         (folder / "run.json").write_text(json.dumps(manifest))
-        row = json.dumps({"stage": "generate", "seconds": 2.0, "cpu_seconds": 3.0})
-        (folder / "ledger.jsonl").write_text(f'{row}\n{{"stage": "cut sho')
         report(folder)
         yield folder
 

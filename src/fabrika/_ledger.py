@@ -31,6 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fabrika._disk import disk_errors, make_folder, write_whole
 from fabrika._energy import EnergyMeter
 from fabrika._errors import IntegrityError, ResourceError, VersionError
 from fabrika._result import Result
@@ -166,7 +167,10 @@ class Entry:
             self._final = None if outcome == "running" else whole
             columns = self._row.columns()
         form = {"format": FORMAT, "row": columns, "sha256": _checksum(self._path, columns)}
-        _write_whole(self._path, json.dumps(form, indent=2, allow_nan=False) + "\n")
+        with disk_errors(self._path):
+            make_folder(self._path.parent)
+            data = json.dumps(form, indent=2, allow_nan=False) + "\n"
+            write_whole(self._path, data.encode(), "ledger")
 
     def renew(self, ended: threading.Event) -> None:
         """Keep the row on disk new until the work has ended."""
@@ -266,25 +270,6 @@ def _checksum(path: Path, columns: dict[str, Any]) -> str:
     """SHA-256 of the row and of its name: a row that is copied does not become two."""
     text = json.dumps([path.stem, columns], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    staged = path.with_suffix(".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staged.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-        for folder in (path.parent, path.parent.parent):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror}.") from error
 
 
 def _cpu_seconds() -> float:

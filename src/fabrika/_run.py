@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from fabrika._control import Answer, Executor, Shift
 from fabrika._errors import (
@@ -17,7 +17,7 @@ from fabrika._errors import (
     VersionError,
 )
 from fabrika._index import Index
-from fabrika._ledger import account
+from fabrika._ledger import Entry, account
 from fabrika._owners import Life, Owner
 from fabrika._pool import Job, Pool
 from fabrika._registry import known, load
@@ -74,7 +74,7 @@ def run_scenarios(
             run.look_up(index)
             if run.missing:
                 name = executor or ("serial" if workers == 1 else "pool")
-                with _entry(job, run.missing, workers) as entry:
+                with _account(job, run.missing, workers) as entry:
                     run.work(name, workers, folder, index, life, entry)
     except KeyboardInterrupt as stop:
         kept = f"{len(run.done)} of {len(indices)} are done" + (" and kept" if store else "")
@@ -82,23 +82,12 @@ def run_scenarios(
     return [run.done[index] for index in indices]
 
 
-class Counting(Protocol):
-    """Counts what a run has cost: a row of the ledger, or nothing."""
-
-    def add(self, result: Result) -> None:
-        """Count a result that this run made itself."""
-
-
-class _NoCount:
-    def add(self, result: Result) -> None:
-        pass
-
-
-def _entry(job: Job, asked: Sequence[int], workers: int) -> AbstractContextManager[Counting]:
+def _account(job: Job, asked: Sequence[int], workers: int) -> AbstractContextManager[Entry | None]:
     """A row in the ledger of the store, if there is one."""
     if job.store is None:
-        return nullcontext(_NoCount())
-    names = {"task": job.task, "actor": job.actor, "split": job.split}
+        return nullcontext()
+    actor = manifest_of(job)["actor"]
+    names = {"task": job.task, "actor": actor, "split": job.split}
     return account(job.store, stage="rollout", asked=asked, workers=workers, **names)
 
 
@@ -132,7 +121,7 @@ class _Run:
         folder: Store | None,
         index: Index,
         life: Life,
-        entry: Counting,
+        entry: Entry | None,
     ) -> None:
         """Have the missing scenarios run, until all are published, by whomever."""
         missing = self.missing
@@ -146,7 +135,7 @@ class _Run:
                     if folder and isinstance(answer, Result):
                         folder.require_own(answer)
                 settled = shift.turn(answers, crew.room)
-                for result in settled.published:
+                for result in settled.published if entry else ():
                     entry.add(result)
                 self._take((*settled.published, *settled.present))
                 crew.give(settled.give)

@@ -123,7 +123,11 @@ class Station:
         except BrokenWorldError as error:
             self._world.close()  # whatever broke must not reach the next scenario
             self._world = self._task.build()
-            return Result.voided(scenario, self._actor.name, str(error))
+            return replace(
+                Result.voided(scenario, self._actor.name, str(error)),
+                wall_seconds=time.perf_counter() - wall,
+                cpu_seconds=time.process_time() - cpu,
+            )
         except FabrikaError:
             raise
         except Exception as error:  # a plug-in may raise anything

@@ -10,6 +10,7 @@ from fabrika.cli._episodes import generate, rollout, validate
 from fabrika.cli._errors import Program
 from fabrika.cli._extend import extend
 from fabrika.cli._inspect import bench, check, doctor, show
+from fabrika.cli._ledger import ledger
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
 from fabrika.cli._replay import replay
@@ -46,6 +47,7 @@ for command in (
     train,
     validate,
     show,
+    ledger,
     check,
     repair,
     merge,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
 from fabrika.cli._console import Meter, answer, emit
 from fabrika.cli._disk import require_absent
 from fabrika.cli._options import FOLDER, json_option, out_option, training, workers_option
+
+if TYPE_CHECKING:
+    from fabrika._ledger import Entry
 
 
 @click.command()
@@ -54,10 +58,16 @@ def export(
     \b
     Example: fabrika export runs/toy-reach-v1-s0 --to lerobot --out dataset
     """
+    from fabrika._ledger import account
     from fabrika.cli._find import find_store
 
     store = find_store(run, "train")
-    made = export_store(store, kind, out, cameras, workers=workers, pixels=pixels, looks=looks)
+    # The row lies with the episodes: a dataset holds nothing that does not belong to its format.
+    mine = os.access(store, os.W_OK)
+    row = account(store, stage="export", task=_task_of(store)) if mine else None
+    made = export_store(
+        store, kind, out, cameras, workers=workers, pixels=pixels, looks=looks, row=row
+    )
     if as_json:
         emit({**made, "path": str(made["path"])})
     else:
@@ -73,14 +83,18 @@ def export_store(
     workers: int,
     pixels: int = 128,
     looks: int = 1,
+    row: AbstractContextManager[object] | None = None,
 ) -> dict[str, Any]:
-    """Export with progress; plain data that says what was written."""
+    """Export with progress; plain data that says what was written.
+
+    ``row`` is opened when nothing is wrong with what was asked: a mistake leaves nothing.
+    """
     from fabrika._registry import load
 
     exporter = cast(Callable[..., Any], load("exporters", kind))
     require_absent(target, "a dataset")
     names = _cameras(store, cameras)
-    with Meter("export", 0) as meter:
+    with row or nullcontext(), Meter("export", 0) as meter:
 
         def progress(done: int, total: int) -> None:
             meter.total = total
@@ -102,13 +116,11 @@ def _cameras(store: Path, words: str) -> tuple[str, ...]:
     """The cameras that are meant: "all" is every one on the robot, "none" is none."""
     from fabrika._errors import UnknownNameError
     from fabrika._registry import task as find_task
-    from fabrika._store import Store
     from fabrika._world import Pictured
 
     if words == "none":
         return ()
-    with Store.open(store) as opened:
-        name = str(opened.manifest.get("task"))
+    name = _task_of(store)
     with closing(find_task(name).build()) as world:
         known = tuple(world.cameras) if isinstance(world, Pictured) else ()
     if words == "all":
@@ -118,6 +130,13 @@ def _cameras(store: Path, words: str) -> tuple[str, ...]:
         if camera not in known:
             raise UnknownNameError(f"camera of {name}", camera, known)
     return wanted
+
+
+def _task_of(store: Path) -> str:
+    from fabrika._store import Store
+
+    with Store.open(store) as opened:
+        return str(opened.manifest.get("task"))
 
 
 @click.command()
@@ -158,21 +177,16 @@ def train(
     \b
     Example: fabrika train runs/demos --out runs/policy --train-seconds 60
     """
-    from fabrika._store import Store
+    from fabrika._ledger import account
     from fabrika.cli._find import find_store
 
     store = find_store(run, "train")
-    with Store.open(store) as opened:
-        task = str(opened.manifest.get("task"))
+    task = _task_of(store)
     seconds, steps = training(task, sensors, train_seconds, train_steps)
-    made = train_store(
-        store,
-        out,
-        sensors=sensors,
-        seed=seed,
-        seconds=seconds,
-        steps=steps,
-    )
+    with account(out, stage="train", task=task) as entry:
+        made = train_store(
+            store, out, entry, sensors=sensors, seed=seed, seconds=seconds, steps=steps
+        )
     if as_json:
         emit(made)
     else:
@@ -182,13 +196,14 @@ def train(
 def train_store(
     store: Path,
     target: Path,
+    entry: Entry,
     *,
     sensors: Literal["tracker", "cameras"],
     seed: int,
     seconds: float | None,
     steps: int | None,
 ) -> dict[str, Any]:
-    """Train with progress; plain data that says what was made."""
+    """Train with progress; plain data that says what was made. GPU seconds go to the ledger."""
     from fabrika.learn import Progress
     from fabrika.learn import train as train_policy
 
@@ -198,6 +213,7 @@ def train_store(
             meter.total = now.steps
             losses = f"loss {now.train_loss:.4g}, held out {now.held_out_loss:.4g}"
             meter.update(now.step, losses)
+            entry.note(gpu_seconds=now.gpu_seconds)
 
         made = train_policy(
             store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,9 +149,19 @@ def validate(
     \b
     Example: fabrika validate runs/toy-reach-v1-s0/policy/policy.onnx toy/reach-v1 -n 100
     """
+    from fabrika._ledger import account
+
     tries = count or budget(task).validate
+    row = account(out, stage="validate", task=task) if out else None
     evidence, decision = judge_policy(
-        file, task, tries, workers=workers, executor=executor, folder=out, brackets=brackets
+        file,
+        task,
+        tries,
+        workers=workers,
+        executor=executor,
+        folder=out,
+        brackets=brackets,
+        row=row,
     )
     if as_json:
         emit(published(decision))
@@ -236,11 +247,12 @@ def judge_policy(
     executor: str = "",
     folder: Path | None,
     brackets: bool,
+    row: AbstractContextManager[object] | None = None,
 ) -> tuple[dict[str, list[Result]], dict[str, Any]]:
     """The evidence by role, and the decision as plain data.
 
     Raises, before anything is run, `UsageError` if ``count`` is fewer than the gate can ever
-    pass with, and `EvidenceError` if the policy reads simulator truth.
+    pass with, and `EvidenceError` if the policy reads simulator truth. Only then ``row`` is opened.
     """
     from fabrika._gate import Gate
 
@@ -251,22 +263,21 @@ def judge_policy(
     if brackets:
         roles |= {"zero": "zero", "random": "random"}
     evidence = {}
-    for role, actor in roles.items():
-        store = folder / role if folder else None
-        title = f"validate {role}"
-        evidence[role] = roll(
-            task,
-            actor,
-            "validate",
-            range(count),
-            workers=workers,
-            executor=executor,
-            store=store,
-            title=title,
-        )
-        if role == "policy":
-            _explain_faults(file, task, evidence[role])
-    decision = gate.decide(evidence["policy"], evidence["expert"])
+    with row or nullcontext():
+        for role, actor in roles.items():
+            evidence[role] = roll(
+                task,
+                actor,
+                "validate",
+                range(count),
+                workers=workers,
+                executor=executor,
+                store=folder / role if folder else None,
+                title=f"validate {role}",
+            )
+            if role == "policy":
+                _explain_faults(file, task, evidence[role])
+        decision = gate.decide(evidence["policy"], evidence["expert"])
     return evidence, asdict(decision)
 
 

@@ -217,10 +217,11 @@ def train_stage(opened: RunFolder, plan: Plan) -> None:
     if (target / "policy.onnx").exists():
         say("train: done before")
         return
-    with opened.stage("train"):
+    with opened.stage("train") as entry:
         train_store(
             opened.path / "train",
             target,
+            entry,
             sensors=plan.sensors,
             seed=plan.seed,
             seconds=plan.train_seconds,

@@ -6,9 +6,8 @@ import fcntl
 import json
 import os
 import platform
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from typing import Any
 
 from fabrika._disk import write_whole
 from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
+from fabrika._ledger import Entry, account
 from fabrika.cli._options import cores
 
 FORMAT = 1
@@ -31,24 +31,9 @@ class RunFolder:
     path: Path
     manifest: Mapping[str, Any]
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> AbstractContextManager[Entry]:
         """One row of the ledger for what happens inside, however it ends."""
-        started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_seconds()
-        outcome = "stopped"
-        try:
-            yield
-            outcome = "done"
-        finally:
-            row = {
-                "stage": name,
-                "outcome": outcome,
-                "started": started.isoformat(timespec="seconds"),
-                "seconds": round(time.monotonic() - wall, 3),
-                "cpu_seconds": round(_cpu_seconds() - cpu, 3),
-            }
-            with (self.path / "ledger.jsonl").open("a") as ledger:
-                ledger.write(json.dumps(row) + "\n")
+        return account(self.path, stage=name, task=str(self.manifest["task"]))
 
 
 @contextmanager
@@ -178,9 +163,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={item}" for name, item in value.items())
     return repr(value)
-
-
-def _cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system

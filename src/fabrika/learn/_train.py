@@ -38,6 +38,8 @@ class Progress:
     """Since this call began [s]."""
     remaining: float
     """To go, at the mean pace so far [s]."""
+    gpu_seconds: float
+    """``seconds`` if it runs on a GPU, else 0 [s]."""
     train_loss: float
     held_out_loss: float
     """Of the averaged weights, on whole episodes that are not trained on."""
@@ -52,6 +54,8 @@ class Summary:
     steps: int
     seconds: float
     """Of this call [s]."""
+    gpu_seconds: float
+    """``seconds`` if it ran on a GPU, else 0 [s]."""
     parameters: int
     episodes: int
     held_out: int
@@ -159,6 +163,7 @@ def _run(course: Course, frames: Frames, out: Path, on_progress: OnProgress | No
     every = max(1, steps // CHECKS)
     losses: list[Tensor] = []
     began = last = time.monotonic()
+    devices = int(course.device != "cpu")
     while course.step < steps:
         losses.append(course.advance())
         if course.step % every and course.step < steps:
@@ -176,10 +181,12 @@ def _run(course: Course, frames: Frames, out: Path, on_progress: OnProgress | No
                     steps=steps,
                     seconds=now - began,
                     remaining=(now - began) / (course.step - first) * (steps - course.step),
+                    gpu_seconds=devices * (now - began),
                     train_loss=loss,
                     held_out_loss=held_out,
                 )
             )
+    on_gpu = devices * (time.monotonic() - began)
     policy = export_policy(out, out / "policy.onnx")
     (out / "curve.json").write_text(json.dumps(course.curve) + "\n")
     return Summary(
@@ -187,6 +194,7 @@ def _run(course: Course, frames: Frames, out: Path, on_progress: OnProgress | No
         checkpoint=out / NAME,
         steps=course.step,
         seconds=time.monotonic() - began,
+        gpu_seconds=on_gpu,
         parameters=sum(p.numel() for p in course.policy.parameters()),
         episodes=len(frames.ids),
         held_out=int(frames.held_out().sum()),

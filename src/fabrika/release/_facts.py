@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fabrika._errors import IntegrityError, UsageError
+from fabrika._ledger import Row, read_ledger
 from fabrika._registry import task as find_task
 from fabrika._result import Result
 from fabrika._scenario import Scenario
@@ -19,6 +20,7 @@ from fabrika._store import Store, is_store
 from fabrika._task import Task
 
 ACTORS = ("policy", "expert", "zero", "random")
+_UNFINISHED = ("report", "running")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +35,8 @@ class Facts:
     evidence: Mapping[str, Sequence[Result]]
     """By actor role: "policy" always, "expert", "zero" and "random" where they were run."""
     train: Sequence[Result]
-    ledger: Sequence[Mapping[str, Any]]
-    """One row a stage: stage, seconds, cpu_seconds, tried, accepted."""
+    ledger: Sequence[Row]
+    """What each run in the folder cost. The row of the report that is being written is left out."""
     curve: Mapping[str, Any]
 
     @property
@@ -65,7 +67,7 @@ def read_run(folder: Path) -> Facts:
         task=find_task(str(manifest["task"])),
         evidence={role: _rows(path) for role, path in stores.items() if is_store(path)},
         train=_rows(folder / "train") if is_store(folder / "train") else [],
-        ledger=_lines(folder / "ledger.jsonl"),
+        ledger=[row for row in read_ledger(folder) if (row.stage, row.outcome) != _UNFINISHED],
         curve=_curve(folder / "policy" / "curve.json"),
     )
 
@@ -135,16 +137,3 @@ def _json(path: Path, missing: str) -> dict[str, Any]:
 
 def _curve(path: Path) -> Mapping[str, Any]:
     return _json(path, "") if path.is_file() else {}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a ledger. A last line that a crash cut short is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text().splitlines():
-        try:
-            rows.append(dict(json.loads(line)))
-        except ValueError:
-            continue
-    return rows

@@ -63,7 +63,7 @@ def _words_and_tables(facts: Facts) -> dict[str, Any]:
     manifest, decision = facts.manifest, facts.decision
     preventable, unsolved = facts.preventable()
     accepted, tried = sum(r.accepted for r in facts.train), len(facts.train)
-    total = sum(float(row["seconds"]) for row in facts.ledger)
+    seconds = sum(row.wall_seconds for row in facts.ledger)
     return {
         "title": f"{facts.task.name}, seed {manifest.get('seed', 0)}",
         "subtitle": facts.task.description.strip().splitlines()[0],
@@ -79,7 +79,7 @@ def _words_and_tables(facts: Facts) -> dict[str, Any]:
             if tried
             else "The folder holds no training episodes."
         ),
-        "cost_words": f"{total / 60:.1f} minutes in all on this machine: {_machine(facts)}.",
+        "cost_words": f"{seconds / 60:.1f} minutes in all on this machine: {_machine(facts)}.",
         "command": str(manifest.get("command", "")),
         "limits": LIMITS,
         "fabrika_version": version("fabrika"),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fabrika._episode import Finding
+from fabrika._ledger import COSTS, total
 from fabrika._result import Result
 from fabrika.release._charts import number
 from fabrika.release._facts import Facts
@@ -205,28 +206,33 @@ def _indices(indices: Sequence[int], most: int = 12) -> str:
 
 
 def ledger(facts: Facts) -> Table:
-    """Seconds of each stage, and what they come to for each accepted episode."""
+    """What each stage took, and what that comes to for each accepted episode."""
     accepted = sum(r.accepted for r in facts.train)
     rows = []
-    for row in facts.ledger:
-        seconds = float(row["seconds"])
-        each = f"{seconds / accepted:.2f}" if accepted else "–"
-        rows.append(
-            (
-                str(row["stage"]),
-                str(row.get("started", "")),
-                f"{seconds:.1f}",
-                f"{float(row.get('cpu_seconds', 0)):.1f}",
-                each,
-            )
-        )
+    for stage in dict.fromkeys(row.stage for row in facts.ledger):
+        sums = total([row for row in facts.ledger if row.stage == stage])
+        each = float(sums["cpu_seconds"] or 0) / accepted if accepted else None
+        costs = [_cost(sums[name]) for name in COSTS]
+        rows.append((stage, *costs, f"{sums['episodes_tried']:g}", _cost(each, 2)))
     return Table(
-        "The ledger: one row for each stage and session. A stage that was resumed has several.",
-        ("stage", "started", "seconds", "CPU seconds", "seconds per accepted episode"),
+        "The ledger, added up: all sessions of a stage. Joules where the machine reports them.",
+        (
+            "stage",
+            "seconds",
+            "CPU seconds",
+            "GPU seconds",
+            "joules",
+            "episodes tried",
+            "CPU seconds per accepted training episode",
+        ),
         rows,
-        numeric=(2, 3, 4),
+        numeric=(1, 2, 3, 4, 5, 6),
         empty="no ledger was kept",
     )
+
+
+def _cost(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def pairs(caption: str, values: Mapping[str, Any], empty: str = "none") -> Table:
