@@ -135,8 +135,9 @@ class _Run:
                     if folder and isinstance(answer, Result):
                         folder.require_own(answer)
                 settled = shift.turn(answers, crew.room)
-                for result in settled.published if entry else ():
-                    entry.add(result)
+                for result in settled.published:
+                    if entry:
+                        entry.add(result)
                 self._take((*settled.published, *settled.present))
                 crew.give(settled.give)
                 answers = () if shift.done else crew.take(_WAIT)
