@@ -25,6 +25,8 @@ from fabrika._errors import ResourceError, UsageError
 FILES = ("episode", "manifest", "ledger", "checkpoint", "json")
 """What `write_whole` writes; each has the fail-points of `STEPS`."""
 STEPS = ("staged", "flushed", "renamed", "published")
+PARTS = ".*.part"
+"""What files in the making are called, as a pattern: a crash may leave some."""
 POINTS = (
     *(f"{what}/{step}" for what in FILES for step in STEPS),
     "turn/begun",

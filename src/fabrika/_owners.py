@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -84,7 +85,8 @@ class Owner:
             fcntl.flock(self._file, fcntl.LOCK_EX)
         self._count = 0
         self._ended = threading.Event()
-        self.beat()
+        with suppress(OSError):
+            self.beat()
         self._heart = threading.Thread(target=self._live, name="fabrika-owner", daemon=True)
         self._heart.start()
 
@@ -101,15 +103,14 @@ class Owner:
         """No more signs of life."""
         self._ended.set()
         self._heart.join()
-        (self._folder / self.name).unlink(missing_ok=True)
+        with suppress(OSError):  # who sweeps finds the lock free
+            (self._folder / self.name).unlink(missing_ok=True)
         os.close(self._file)
 
     def _live(self) -> None:
         while not self._ended.wait(BEAT):
-            try:
+            with suppress(OSError):  # a full disk or a lost folder: the lock still speaks
                 self.beat()
-            except OSError:  # a full disk or a lost folder: the lock still speaks
-                continue
 
     def _sign(self, owner: str) -> object | None:
         try:
@@ -118,7 +119,8 @@ class Owner:
             return None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self._folder / owner).unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that fails: it is dead all the same
+                (self._folder / owner).unlink(missing_ok=True)
         except BlockingIOError:
             return os.pread(handle, 64, 0)
         finally:

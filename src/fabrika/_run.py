@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import cast
 
 from fabrika._control import Answer, Executor, Shift
+from fabrika._disk import disk_errors
 from fabrika._errors import (
     BusyError,
     InterruptedRunError,
+    ResourceError,
     UnknownNameError,
     UsageError,
     VersionError,
@@ -143,7 +145,8 @@ class _Run:
                 answers = () if shift.done else crew.take(_WAIT)
         finally:
             crew.close()
-            index.release(life.name)
+            with suppress(ResourceError, BusyError):  # others see that this owner is gone
+                index.release(life.name)
 
     def _take(self, results: Iterable[Result]) -> None:
         for result in results:
@@ -193,7 +196,8 @@ def _open(job: Job) -> Iterator[tuple[Store | None, Index, Life]]:
         yield None, Index.memory(), _Alone()
         return
     with open_store(job.store, manifest_of(job)) as folder:
-        owner = Owner(job.store / "owners")
+        with disk_errors(job.store):
+            owner = Owner(job.store / "owners")
         try:
             yield folder, folder.index, owner
         finally:

@@ -34,7 +34,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from fabrika._disk import disk_errors, flush, make_folder, sha256, write_whole
+from fabrika._disk import PARTS, disk_errors, flush, make_folder, sha256, write_whole
 from fabrika._episode import Episode, dump_episode, load_episode
 from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
 from fabrika._index import Index
@@ -372,6 +372,8 @@ def _sweep(path: Path) -> None:
     for name in ("staging", "owners"):
         for orphan in (path / name).iterdir() if (path / name).is_dir() else ():
             orphan.unlink(missing_ok=True)
+    for orphan in (*path.glob(PARTS), *path.glob(f"ledger/{PARTS}")):
+        orphan.unlink(missing_ok=True)
 
 
 def _foreign(path: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fabrika._disk import sha256
+from fabrika._disk import PARTS, sha256
 from fabrika._errors import FabrikaError, IntegrityError, UsageError
 from fabrika._index import Index
 from fabrika._ledger import read_row
@@ -115,7 +115,7 @@ def files_of(path: Path) -> Iterator[Path]:
     skip = {"staging", "owners", DAMAGED}
     for file in path.rglob("*"):
         place = file.relative_to(path)
-        if not file.is_dir() and place.parts[0] not in skip:
+        if not file.is_dir() and place.parts[0] not in skip and not file.match(PARTS):
             yield place
 
 
