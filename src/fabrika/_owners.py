@@ -117,6 +117,8 @@ class Owner:
             handle = os.open(self._folder / owner, os.O_RDWR)
         except FileNotFoundError:
             return None
+        except OSError as error:  # a sign that cannot be read stands still
+            return error.errno
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(OSError):  # a disk that fails: it is dead all the same
