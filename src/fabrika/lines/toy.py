@@ -28,6 +28,8 @@ ARENA = 1.0
 """The slide cannot be commanded farther than this from the centre [m]."""
 STIFFNESS, DAMPING, FORCE = 25.0, 11.0, 6.0
 """The servo of the slide: [N/m], [N s/m], limit [N]."""
+REACH, FAST = 2.0, 5.0
+"""Farther [m] and faster [m/s] than the slide can be: what is beyond has diverged."""
 PIXELS = 32
 """Height and width of the picture that an actor may read."""
 
@@ -43,9 +45,9 @@ class ReachWorld:
 
     dt = DT
     observes: Mapping[str, Signal] = {
-        "joint/position": Signal(unit="m", low=-2.0, high=2.0, **_CLIP),
-        "joint/velocity": Signal(unit="m/s", low=-5.0, high=5.0, **_CLIP),
-        "tracker/target": Signal(unit="m", low=-2.0, high=2.0, **_CLIP),
+        "joint/position": Signal(unit="m", low=-REACH, high=REACH, **_CLIP),
+        "joint/velocity": Signal(unit="m/s", low=-FAST, high=FAST, **_CLIP),
+        "tracker/target": Signal(unit="m", low=-REACH, high=REACH, **_CLIP),
         "camera/head": Signal(shape=(PIXELS, PIXELS, 3), dtype="uint8", unit="1", low=0, high=255),
         "truth/position": Signal(unit="m", truth=True, **_CLIP),
         "truth/velocity": Signal(unit="m/s", truth=True, **_CLIP),
@@ -120,8 +122,10 @@ class ReachWorld:
         self._velocity = self._velocity + DT * (force - self._drag * self._velocity) / self._mass
         self._position = self._position + DT * self._velocity
         self._tick += 1
-        if not np.isfinite(self._position).all():
-            raise BrokenWorldError("the point is no longer at a finite place.")
+        away, fast = np.abs(self._position).max(), np.abs(self._velocity).max()
+        if not (away <= REACH and fast <= FAST):  # so written, NaN is caught as well
+            where = f"the point at {self.time:.2f} s is at {self._position} m, {self._velocity} m/s"
+            raise BrokenWorldError(f"{where}: it can reach {REACH:g} m and {FAST:g} m/s.")
         return False
 
     def dress(self, scenario: Scenario, look: int = 0) -> None:

@@ -188,9 +188,13 @@ class Motors:
 
         A finger's coupled joints move freely behind a contact: its speed is not a command's.
         """
-        most = np.abs(self._loads).max(axis=0) * self._per_limit
-        found: Array = np.maximum.reduceat(most, self._starts, axis=1)
+        self._most = np.abs(self._loads).max(axis=0)
+        found: Array = np.maximum.reduceat(self._most * self._per_limit, self._starts, axis=1)
         return found
+
+    def work(self, period: float) -> float:
+        """At most what the motors did in the control period [s] that `worst` was called for [J]."""
+        return float(self._most[0].dot(self._most[1])) * period
 
     def overrun(self) -> Array:
         """(groups,) how far beyond its range any joint is [rad or m]."""

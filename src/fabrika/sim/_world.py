@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any
 
 import mujoco
@@ -18,6 +17,7 @@ from fabrika._episode import Episode
 from fabrika._errors import BrokenWorldError, ContractError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signal, Signals
+from fabrika.sim._guard import Guard
 from fabrika.sim._measure import bare_seconds, slip
 from fabrika.sim._motors import Motors, draw_sway
 from fabrika.sim._pictures import Pictures
@@ -190,6 +190,7 @@ class SimWorld:
         """Compile and start the scenario."""
         params = scenario.params
         self._params: Mapping[str, Any] = params
+        self._scenario = scenario
         self._model = compile_mjcf(self._document(params, False), scenario.task)
         self._data = mujoco.MjData(self._model)
         self._bind()
@@ -200,21 +201,19 @@ class SimWorld:
         self._tick, self._still = 0, 0
         self._rates = np.zeros((2, len(self.robot.groups)))
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
-        mujoco.mj_forward(self._model, self._data)
-        self._see()
+        self._forward()
         self._history[:] = self._poses[len(self._palms) :]
-        self._worst, self._support = self._contacts.read(self._data)
-        self._scenario = scenario
-        self._settle_check()
+        root = self._model.body(self.robot.root).id
+        self._guard = Guard(self._model, self._data, root, scenario.id, TICK)
+        self._guard.start()
 
     def restore(self, scenario: Scenario, state: Array) -> None:
         """Continue the scenario from a state."""
         self.reset(scenario)
         size = mujoco.mj_stateSize(self._model, _STATE)
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
-        mujoco.mj_forward(self._model, self._data)
-        self._see()
-        self._worst, self._support = self._contacts.read(self._data)
+        self._forward()
+        self._guard.start(check=False)
         # mj_forward overwrites the warm start that the next step must begin from, and what the
         # fingers felt.
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
@@ -291,22 +290,30 @@ class SimWorld:
         self._offset = np.concatenate([felt, offset[seen]], axis=1)
         self._twist = rotation_vector(np.concatenate([twisted, twist[seen]], axis=1))
 
-    def _settle_check(self) -> None:
-        """Refuse a scenario that starts inside something."""
-        contact = self._data.contact
-        if len(contact.dist) and float(contact.dist.min()) < -0.01:
-            pair = contact.geom[int(np.argmin(contact.dist))]
-            names = [self._model.body(self._model.geom_bodyid[g]).name for g in pair]
-            raise BrokenWorldError(f"scenario {self._scenario.id} starts with {names} overlapping.")
+    def _forward(self) -> None:
+        """Work out all that follows from the state."""
+        try:
+            mujoco.mj_forward(self._model, self._data)
+        except mujoco.FatalError as error:
+            raise self._fatal(error) from error
+        self._see()
+        self._worst, self._support = self._contacts.read(self._data)
+
+    def _fatal(self, error: Exception) -> BrokenWorldError:
+        """What MuJoCo gave up with, in its own words: a full stack, say."""
+        words = str(error).partition("\n")[0]
+        when = f"at {self._data.time:.3f} s" if self._data.time else "at its start"
+        return BrokenWorldError(f"scenario {self._scenario.id} {when}: MuJoCo gave up: {words}.")
 
     # -- act -----------------------------------------------------------------------------
 
+    @np.errstate(all="ignore")  # numbers that are none are the guard's to report
     def step(self, action: Signals, controls: list[Array] | None = None) -> bool:
         """One control period: blocks of servo update and physics.
 
         ``controls`` collects what the servos were told in each block, if a list is given.
         """
-        m, d = self._model, self._data
+        d = self._data
         self.executed = self._motors.command(action, TICK)
         self._worst = [0.0] * 4
         for block in range(_BLOCKS):
@@ -314,25 +321,29 @@ class SimWorld:
             self._push(self._tick * TICK + block * TICK / _BLOCKS)
             if controls is not None:
                 controls.append(d.ctrl.copy())
-            try:
-                mujoco.mj_step(m, d, nstep=BLOCK)
-            except mujoco.FatalError as error:
-                raise BrokenWorldError(f"scenario {self._scenario.id}: MuJoCo: {error}.") from error
+            self._advance(first=not block)
             self._motors.load(block)
             worst, self._support = self._contacts.read(d)
             self._worst = [max(pair) for pair in zip(self._worst, worst, strict=True)]
-        if d.warning.number.any() or not isfinite(d.qpos.sum()):
-            kinds = [mujoco.mjtWarning(i).name for i in np.flatnonzero(d.warning.number)]
-            raise BrokenWorldError(
-                f"scenario {self._scenario.id} at {d.time:.3f} s: the physics warned {kinds}."
-            )
+            self._guard.contacts(worst[2])
+        self._rates = self._motors.worst()
+        self._guard.last(self._motors.work(TICK))
         self._tick += 1
         self._see()
         self._history[1:] = self._history[:-1]
         self._history[0] = self._poses[len(self._palms) :]
-        self._rates = self._motors.worst()
         self._still = 0 if self._motors.moving() or self._tick * TICK < 1.5 else self._still + 1
         return self._still * TICK >= _REST
+
+    def _advance(self, first: bool) -> None:
+        """One block of physics; the contacts of the period's first state are looked at."""
+        try:
+            if first:
+                mujoco.mj_step(self._model, self._data)
+                self._guard.first()
+            mujoco.mj_step(self._model, self._data, nstep=BLOCK - first)
+        except mujoco.FatalError as error:
+            raise self._fatal(error) from error
 
     def _push(self, now: float) -> None:
         """Apply the scenario's pushes: forces [N] in the world frame, at the centre of mass."""
