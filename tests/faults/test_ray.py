@@ -116,10 +116,10 @@ def test_workers_and_machines_may_die(
         on_result=killer,
     )
     took = time.monotonic() - began
-    begun = len(list(tmp_path.glob("begun-*")))
-    print(f"{killer.killed} in {took:.0f} s; begun {begun} for {count}")
+    worked = len(list(tmp_path.glob("worked-*")))
+    print(f"{killer.killed} in {took:.0f} s; worked {worked} times for {count}")
     assert len(killer.killed) == kills, f"only {killer.killed} in {took:.0f} s"
-    assert begun - count <= len(killer.killed), f"{killer.killed}: {begun} begun for {count}"
+    assert worked - count <= len(killer.killed), f"{worked} for {count} with {killer.killed}"
     golden = run_scenarios(
         SCENARIO, "expert", "train", range(count), workers=4, store=tmp_path / "t"
     )

@@ -90,9 +90,9 @@ def _hang_once(index: int) -> None:
 
 
 def _count(index: int) -> None:
-    """Leaves a mark for each time that a scenario is begun, and takes its time."""
-    (Path(os.environ["FAULTS_FOLDER"]) / f"begun-{index}-{time.time_ns()}").touch()
+    """Takes its time, and leaves a mark for each time that it was taken."""
     time.sleep(0.2)
+    (Path(os.environ["FAULTS_FOLDER"]) / f"worked-{index}-{time.time_ns()}").touch()
 
 
 def _print(index: int) -> None:

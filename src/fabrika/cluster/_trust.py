@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
+from functools import cache
 
 from fabrika._errors import UsageError
 
@@ -40,10 +41,16 @@ def cluster_address(environment: MutableMapping[str, str] = os.environ) -> str:
     if address == "local":
         # Ray asks for a token unless told not to; its own would be in a file that all may read.
         if mode != "disabled" and not any(map(environment.get, _TOKENS)):
-            environment[_TOKENS[0]] = secrets.token_hex(32)
+            environment[_TOKENS[0]] = _own_token()
     elif not trusted and not _is_loopback(address):
         raise UsageError(_refusal(f"RAY_ADDRESS={address}: the cluster"))
     return address
+
+
+@cache
+def _own_token() -> str:
+    """One for the whole life of this process: Ray reads it once."""
+    return secrets.token_hex(32)
 
 
 def require_closed(address: str, environment: Mapping[str, str] = os.environ) -> None:
