@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fabrika._errors import FabrikaError
 from fabrika.cli._console import emit, say, table
 from fabrika.cli._options import FOLDER, json_option
 
@@ -72,7 +73,7 @@ def robots(as_json: bool) -> None:
 )
 @json_option
 def runs(folder: Path, as_json: bool) -> None:
-    """The runs in a folder, and what became of each.
+    """The runs and stores in a folder, how far each is, and what became of it.
 
     \b
     Example: fabrika list runs --in runs
@@ -84,6 +85,11 @@ def runs(folder: Path, as_json: bool) -> None:
             rows.append(_run_row(file.parent, manifest))
         except (ValueError, KeyError, TypeError) as error:
             rows.append({"run": str(file.parent), "problem": f"cannot be read: {error}"})
+    for file in sorted(folder.glob("*/manifest.json")):
+        try:
+            rows.append(_store_row(file.parent))
+        except FabrikaError as error:
+            rows.append({"run": str(file.parent), "problem": str(error)})
     if not rows:
         say(f"there is no run in {folder}; look elsewhere with --in")
     _show(rows, as_json)
@@ -128,7 +134,6 @@ def _known(kind: Any) -> dict[str, str]:
 
 
 def _describe(name: str) -> dict[str, str]:
-    from fabrika._errors import FabrikaError
     from fabrika._registry import task
 
     try:
@@ -143,15 +148,33 @@ def _run_row(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "task": manifest["task"],
         "seed": manifest["seed"],
         "sensors": manifest["sensors"],
+        "passed": "",
         "decision": "none yet",
         "problem": "",
     }
+    if (folder / "train" / "index.sqlite").is_file():
+        row["passed"] = _store_row(folder / "train")["passed"]
     decision = folder / "decision.json"
     if decision.is_file():
         found = json.loads(decision.read_text())
         word = "passed" if found["passed"] else "did not pass"
         row["decision"] = f"{word}, {found['successes']} of {found['episodes']}"
     return row
+
+
+def _store_row(folder: Path) -> dict[str, Any]:
+    from fabrika._store import Store
+
+    with Store.open(folder) as store:
+        count, manifest = store.count(), store.manifest
+    return {
+        "run": str(folder),
+        "task": manifest.get("task", ""),
+        "actor": manifest.get("actor", ""),
+        "split": manifest.get("split", ""),
+        "passed": f"{count['passed']} of {sum(count.values())}",
+        "problem": "",
+    }
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
