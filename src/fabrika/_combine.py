@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fabrika._disk import disk_errors
 from fabrika._errors import IntegrityError, UsageError
+from fabrika._ledger import account
 from fabrika._result import Result
 from fabrika._store import Store, seal_bytes
 from fabrika._whole import whole_folder
@@ -40,9 +41,9 @@ def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | Non
                         f"{first.path} has {name} {ours!r} and {store.path} {theirs!r}: such "
                         "episodes are not one store's."
                     )
-        total = sum(sum(store.count().values()) for store in stores)
+        asked = [position for store in stores for position in store.index.positions()]
         rows = ((store, row) for store in stores for row in store.iterate())
-        return _copy(first, rows, out, total, on_progress)
+        return _copy(first, rows, out, asked, "merge", on_progress)
 
 
 def split_store(
@@ -59,10 +60,10 @@ def split_store(
         edges = [round(len(positions) * part / parts) for part in range(parts + 1)]
         made = []
         for part in range(parts):
-            first, last = positions[edges[part]], positions[edges[part + 1] - 1]
+            asked = positions[edges[part] : edges[part + 1]]
             target = out / f"part-{part}"
-            rows = ((store, row) for row in store.index.rows(first, last))
-            _copy(store, rows, target, edges[part + 1] - edges[part], on_progress)
+            rows = ((store, row) for row in store.index.rows(asked[0], asked[-1]))
+            _copy(store, rows, target, asked, "split", on_progress)
             made.append(target)
         return made
 
@@ -71,12 +72,22 @@ def _copy(
     like: Store,
     rows: Iterable[tuple[Store, Result]],
     out: Path,
-    total: int,
+    asked: Sequence[int],
+    stage: str,
     on_progress: Progress | None,
 ) -> int:
-    """A new store like one that is there, with these rows and their episodes."""
+    """A new store like one that is there, with these rows and their episodes.
+
+    Its ledger has a row that names the scenarios, so that repair knows what there has to be.
+    """
     kept = {name: value for name, value in like.manifest.items() if name not in ("format", "minor")}
-    with whole_folder(out) as partial, disk_errors(out), Store.create(partial, kept) as store:
+    names = {name: str(kept.get(name, "")) for name in ("task", "actor", "split")}
+    with (
+        whole_folder(out) as partial,
+        disk_errors(out),
+        Store.create(partial, kept) as store,
+        account(partial, stage=stage, asked=set(asked), **names),
+    ):
         batch: list[Result] = []
         for number, (source, row) in enumerate(rows, 1):
             if row.digest:
@@ -91,6 +102,6 @@ def _copy(
                 store.index.add(batch)
                 batch = []
             if on_progress:
-                on_progress(number, total)
+                on_progress(number, len(asked))
         store.index.add(batch)
         return len(store.index.positions())
