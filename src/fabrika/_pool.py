@@ -25,8 +25,10 @@ from fabrika._scenario import Split
 AHEAD = 1
 """Scenarios given to one worker. With a second one it would be at work on it before the first is
 committed, and a crash could cost two; waiting for the commit costs a hundredth of a second."""
-STALL = 60.0
+STALL = 30.0
 """A worker at work that shows no sign of life for this long is hung, and is replaced [s]."""
+START = 300.0
+"""A worker that does not begin within this is hung too: it imports, and builds its world [s]."""
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
 )
@@ -65,6 +67,8 @@ class _Worker:
     """The beginning of an answer whose end is still to come."""
     heard: float = field(default_factory=time.monotonic)
     """When it last showed a sign of life."""
+    begun: bool = False
+    """True from its first sign of life on."""
 
     @property
     def answers(self) -> IO[bytes]:
@@ -73,7 +77,7 @@ class _Worker:
     def receive(self) -> list[bytes] | None:
         """The answers that have come, perhaps none yet; None if it has died."""
         chunk = os.read(self.answers.fileno(), 1 << 16)
-        self.heard = time.monotonic()
+        self.heard, self.begun = time.monotonic(), True
         *lines, self.partial = (self.partial + chunk).split(b"\n")
         return [line for line in lines if line] if chunk else None
 
@@ -136,8 +140,9 @@ class Pool:
                 sender.given.popleft()
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.given and now - worker.heard > self._stall:
-                answers += self._bury(worker, f"no sign of life for {self._stall:.0f} s")
+            limit = self._stall if worker.begun else START
+            if worker.given and now - worker.heard > limit:
+                answers += self._bury(worker, f"no sign of life for {limit:.0f} s")
         return answers
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ def main() -> None:
         return
     try:
         station = Station(Job.from_json(line), alive=_pulse(answers))
+        answers.write("\n")
+        answers.flush()
         for line in sys.stdin:
             result = station.run(json.loads(line))
             answers.write(json.dumps({"result": result.to_json()}) + "\n")
