@@ -264,8 +264,12 @@ def test_a_full_disk_is_told_before_anything_is_written(
 
 def test_a_store_that_another_process_writes_is_busy(tmp_path: Path) -> None:
     call("generate", TOY, "--out", tmp_path / "d", "-n", 1)
-    with Store.resume(tmp_path / "d", {}):
+    with Store.alone(tmp_path / "d"):
         result = call("generate", TOY, "--out", tmp_path / "d", "-n", 2)
+    assert result.exit_code == 8 and "another process" in result.stderr
+    with Store.resume(tmp_path / "d", {}):
+        call("generate", TOY, "--out", tmp_path / "d", "-n", 2)
+        result = call("repair", tmp_path / "d")
     assert result.exit_code == 8 and "another process" in result.stderr
 
 

@@ -174,7 +174,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from fabrika import run_scenarios
-run_scenarios("faults/counted-v1", "expert", "train", range(14), executor="ray", workers=2,
+run_scenarios("faults/worked-v1", "expert", "train", range(14), executor="ray", workers=2,
               store=Path(sys.argv[1]), on_result=lambda result: print(result.index, flush=True))
 """
 
@@ -197,9 +197,9 @@ def test_a_driver_that_is_killed_can_be_continued(ray: Any, tmp_path: Path) -> N
     with Store.open(tmp_path / "s") as store:
         kept = len(store.rows())
     assert 5 <= kept < 14
-    digest = run_into(tmp_path / "s", range(14), "faults/counted-v1", executor="ray", workers=2)
+    digest = run_into(tmp_path / "s", range(14), "faults/worked-v1", executor="ray", workers=2)
     assert len(marks("worked-*")) - 14 <= 2 * 2, "no more than was in the workers' hands"
-    assert run_into(tmp_path / "t", range(14), "faults/counted-v1") == digest
+    assert run_into(tmp_path / "t", range(14), "faults/worked-v1") == digest
 
 
 # The command line

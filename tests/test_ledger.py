@@ -202,7 +202,7 @@ def test_a_clock_that_is_set_back_changes_nothing(
 
 def test_many_episodes_cost_no_more_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Path] = []
-    monkeypatch.setattr(fabrika._ledger, "_write_whole", lambda path, text: written.append(path))
+    monkeypatch.setattr(fabrika._ledger, "write_whole", lambda path, *_: written.append(path))
     with account(tmp_path, stage="rollout") as entry:
         began = time.monotonic()
         for _ in range(1000):

@@ -218,10 +218,14 @@ def open_store(path: Path, manifest: dict[str, str]) -> Store:
     """
     until = time.monotonic() + 1.0
     while True:
+        if is_store(path):
+            return Store.resume(path, manifest)
         try:
-            return Store.resume(path, manifest) if is_store(path) else Store.create(path, manifest)
-        except (BusyError, UsageError):
-            # Another may have been faster to create it.
-            if is_store(path) or time.monotonic() > until:
-                return Store.resume(path, manifest)
+            return Store.create(path, manifest)
+        except BusyError:  # another is creating it
+            if time.monotonic() > until:
+                raise
             time.sleep(0.02)
+        except UsageError:
+            if not is_store(path):
+                raise

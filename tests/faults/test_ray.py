@@ -19,7 +19,7 @@ from fabrika import Result, Store, run_scenarios
 PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
 TIERS = {"small": (90, 3, 1.5), "release": (5000, 80, 5.0)}
 """Scenarios, kills, and seconds between two of them."""
-SCENARIO = "faults/counted-v1"
+SCENARIO = "faults/worked-v1"
 MACHINE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 

@@ -89,7 +89,7 @@ def _hang_once(index: int) -> None:
         time.sleep(3600)
 
 
-def _count(index: int) -> None:
+def _work(index: int) -> None:
     """Takes its time, and leaves a mark for each time that it was taken."""
     time.sleep(0.2)
     (Path(os.environ["FAULTS_FOLDER"]) / f"worked-{index}-{time.time_ns()}").touch()
@@ -115,7 +115,7 @@ BUG = _task("bug", _mistake)
 DIES = _task("dies", _die)
 DIES_ONCE = _task("dies-once", _die_once)
 HANGS_ONCE = _task("hangs-once", _hang_once)
-COUNTED = _task("counted", _count)
+WORKED = _task("worked", _work)
 PRINTS = _task("prints", _print)
 BRIEF = replace(NONE, name="faults/brief-v1", horizon=0.5)
 COUNTED = replace(_task("counted", _count), horizon=0.5)

@@ -35,7 +35,8 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
     parts = [_verified(kind, place) for kind, place in _parts(folder)]
     ok = all(part["ok"] for part in parts)
     if as_json:
-        emit(parts[0] if len(parts) == 1 else {"ok": ok, "parts": parts})
+        whole = {name: value for name, value in parts[0].items() if name != "path"}
+        emit(whole if len(parts) == 1 else {"ok": ok, "parts": parts})
     else:
         for part in parts:
             found = part["findings"]
@@ -78,7 +79,7 @@ def _verified(kind: str, place: Path) -> dict[str, Any]:
 
         report = verify_lerobot(place)
         counts = {"episodes": int(report.episodes), "frames": int(report.frames)}
-        found = [asdict(finding) for finding in report.findings]
+        found = [{"code": f.code, "where": f.where, "message": f.message} for f in report.findings]
         head = {"path": str(place), "ok": report.ok, "format": report.format}
         return {**head, **counts, "findings": found}
     from fabrika._store import FORMAT, MINOR
