@@ -144,6 +144,7 @@ def _run_row(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "seed": manifest["seed"],
         "sensors": manifest["sensors"],
         "decision": "none yet",
+        "determinism": _tier(folder),
         "problem": "",
     }
     decision = folder / "decision.json"
@@ -152,6 +153,15 @@ def _run_row(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         word = "passed" if found["passed"] else "did not pass"
         row["decision"] = f"{word}, {found['successes']} of {found['episodes']}"
     return row
+
+
+def _tier(folder: Path) -> str:
+    """The weakest tier of what a run has made so far; empty if that is nothing."""
+    from fabrika._tier import weakest
+    from fabrika.release._facts import promises
+
+    found = promises(folder)
+    return weakest(found.values()) if found else ""
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
