@@ -115,6 +115,8 @@ def test_what_a_run_made_can_be_listed_shown_and_verified(finished: Path, tmp_pa
 
     row = json.loads(call("list", "runs", "--in", str(finished.parent)).stdout)[0]
     assert row["task"] == TOY and row["decision"].startswith("did not pass")
+    assert row["determinism"] == "D0"
+    assert "D0: equal data, recipe and threads" in (finished / "report.html").read_text()
     shown = call("show", f"{finished}:7", "--out", str(tmp_path), "--no-video")
     assert json.loads(shown.stdout)["actor"].startswith("policy:")
     assert json.loads(call("verify", str(finished / "dataset")).stdout)["ok"]

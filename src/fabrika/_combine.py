@@ -81,12 +81,12 @@ def _copy(
     Its ledger has a row that names the scenarios, so that repair knows what there has to be.
     """
     kept = {name: value for name, value in like.manifest.items() if name not in ("format", "minor")}
-    names = {name: str(kept.get(name, "")) for name in ("task", "actor", "split")}
+    task, actor, split = (str(kept.get(name, "")) for name in ("task", "actor", "split"))
     with (
         whole_folder(out) as partial,
         disk_errors(out),
         Store.create(partial, kept) as store,
-        account(partial, stage=stage, asked=set(asked), **names),
+        account(partial, stage=stage, task=task, actor=actor, split=split, asked=set(asked)),
     ):
         batch: list[Result] = []
         for number, (source, row) in enumerate(rows, 1):

@@ -21,6 +21,7 @@ from fabrika._rollout import rollout
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signals
 from fabrika._store import Store, version_changes
+from fabrika._tier import Tier
 
 CLOSE = 1e-6
 """How far numbers of tier D1 may lie apart, absolutely and relatively."""
@@ -92,9 +93,8 @@ class Replayed:
     (though made by these versions, on such a machine), "digest" (nothing but the file)."""
     detail: str = ""
     """What differs first and by how much, and what may be why."""
-    tier: str = "D3"
-    """D0 identical to the last bit; D1 every number within 1e-6, equal verdict; D2 passed or
-    failed as recorded; D3 nothing of it."""
+    tier: Tier = "D3"
+    """What came out again: see `TIERS`."""
     passed: bool = False
     """As recorded."""
     passes: bool = False
@@ -142,7 +142,7 @@ class Replayer:
         else:
             reason, detail = self._compare(record, episode, now)
         passes = bool(episode.verdict and episode.verdict.passed)
-        tier = "D2" if passes == record.passed else "D3"
+        tier: Tier = "D2" if passes == record.passed else "D3"
         if reason == "identical":
             tier = "D0"
         elif tier == "D2" and _close(record.told, now):

@@ -39,11 +39,10 @@ from fabrika._episode import Episode, dump_episode, load_episode
 from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
 from fabrika._index import Index
 from fabrika._result import Result
+from fabrika._tier import EPISODES
 
 FORMAT, MINOR = 1, 1
 """Version of the folder's layout. Read: this major version, up to this minor one."""
-TIER = "D0: equal scenarios give equal bytes, for these versions on this kind of machine"
-"""What is promised of the episodes: see docs/guides/reliability.md."""
 JOIN = 0.9
 """How long a writer waits for one that is alone in the store, as it is while it opens it [s]."""
 FOLDERS = ("objects", "owners", "staging", "ledger")
@@ -97,7 +96,7 @@ class Store:
                 raise UsageError(f"{path} is a store already. Resume it, or choose another folder.")
             for name in FOLDERS:
                 (path / name).mkdir(exist_ok=True)
-            text = manifest_text({"versions": versions(), "determinism": TIER, **manifest})
+            text = manifest_text({"versions": versions(), "determinism": EPISODES, **manifest})
             Index.create(path / "index.sqlite", {"manifest": text}).close()
             write_whole(path / "manifest.json", text.encode(), "manifest")
             fcntl.flock(lock, fcntl.LOCK_SH)

@@ -135,6 +135,12 @@ def _conclude(
 
 @click.command()
 @click.option("--task", default="home/mug-to-shelf-v1", show_default=True, help="The task.")
+@click.option(
+    "--parts",
+    default="speed,store,export",
+    show_default=True,
+    help="What to measure: speed, store, export, workers, ray, scale; or all.",
+)
 @count_option(default=5, show_default=True, help="Episodes of the expert to measure.")
 @click.option("--pixels", default=128, show_default=True, help="Height and width of pictures.")
 @click.option(
@@ -144,16 +150,39 @@ def _conclude(
     show_default=True,
     help="Runs of the same work, of which the fastest counts: other load only ever adds.",
 )
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Rows of the large store in the part scale.",
+)
 @json_option
-def bench(task: str, count: int, pixels: int, passes: int, as_json: bool) -> None:
-    """Measure speed in one run: whole episodes, pictures, physics against the bare engine.
+def bench(
+    task: str, parts: str, count: int, pixels: int, passes: int, rows: int, as_json: bool
+) -> None:
+    """Measure speed in one run, as ratios of what is measured side by side.
 
     \b
-    Example: fabrika bench --task toy/reach-v1
-    """
-    from fabrika.cli._bench import measure, words
+    speed    whole episodes, pictures, physics against the bare engine
+    store    a commit against a bare write and fsync, on the disk of TMPDIR
+    export   the export's pictures a second against a plain x264 pipe; with
+             store, the overhead of keeping an episode
+    workers  episodes a second with 1, 2 and 4 workers
+    ray      Ray against the pool, if it is installed
+    scale    opening a store of a million episodes
 
-    found = measure(task, count, pixels, passes)
+    \b
+    Example: fabrika bench --task toy/reach-v1 --parts store,workers
+    """
+    from fabrika._errors import UnknownNameError
+    from fabrika.cli._bench_parts import PARTS, measure_parts, words
+
+    asked = PARTS if parts == "all" else tuple(part.strip() for part in parts.split(","))
+    for part in asked:
+        if part not in PARTS:
+            raise UnknownNameError("part of the bench", part, (*PARTS, "all"))
+    found = measure_parts(task, asked, count=count, pixels=pixels, passes=passes, rows=rows)
     if as_json:
         emit(found)
         return

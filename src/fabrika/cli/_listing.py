@@ -150,6 +150,7 @@ def _run_row(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         "sensors": manifest["sensors"],
         "passed": "",
         "decision": "none yet",
+        "determinism": _tier(folder),
         "problem": "",
     }
     if (folder / "train" / "index.sqlite").is_file():
@@ -173,8 +174,18 @@ def _store_row(folder: Path) -> dict[str, Any]:
         "actor": manifest.get("actor", ""),
         "split": manifest.get("split", ""),
         "passed": f"{count['passed']} of {sum(count.values())}",
+        "determinism": str(manifest.get("determinism", ""))[:2],
         "problem": "",
     }
+
+
+def _tier(folder: Path) -> str:
+    """The weakest tier of what a run has made so far; empty if that is nothing."""
+    from fabrika._tier import weakest
+    from fabrika.release._facts import promises
+
+    found = promises(folder)
+    return weakest(found.values()) if found else ""
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

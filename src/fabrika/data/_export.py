@@ -91,8 +91,7 @@ def export_lerobot(
             codec=codec,
             include_failed=include_failed,
         )
-        with whole_folder(Path(out)) as root:
-            frames = _Writer(plan, root).write(workers, on_progress)
+        frames = write_dataset(plan, Path(out), workers, on_progress)
         return Exported(
             path=Path(out),
             episodes=plan.total,
@@ -102,6 +101,14 @@ def export_lerobot(
             cameras=plan.cameras,
             left_out=plan.left_out,
         )
+
+
+def write_dataset(
+    plan: Plan, out: Path, workers: int = 1, on_progress: Progress | None = None
+) -> int:
+    """Write what is planned; the number of rows. Nothing is left at ``out`` if it fails."""
+    with whole_folder(out) as root:
+        return _Writer(plan, root).write(workers, on_progress)
 
 
 class _Writer:

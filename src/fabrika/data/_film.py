@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -83,6 +84,36 @@ class Film:
         """Finish the file."""
         with closing(self._file):
             self._file.mux(self._stream.encode(None))
+
+
+class PixelHash:
+    """SHA-256 over decoded pictures: of each the planes Y, U and V, row by row, without padding.
+
+    Over what a decoder gives, which H.264 and AV1 fix to the bit; colours are converted by
+    everyone in their own way.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, frame: Any) -> None:
+        """The next decoded picture."""
+        for plane in frame.planes:
+            rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+            self._hash.update(np.ascontiguousarray(rows[:, : plane.width]).data)
+
+    def hexdigest(self) -> str:
+        """The SHA-256, in hexadecimal."""
+        return self._hash.hexdigest()
+
+
+def pixels_digest(film: Path) -> str:
+    """The SHA-256 over all decoded pictures of a video: see `PixelHash`."""
+    found = PixelHash()
+    with av.open(str(film)) as file:
+        for frame in file.decode(video=0):
+            found.add(frame)
+    return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _ERRORS = {
     "video-frames": "a video holds more or fewer pictures than its episodes have rows",
     "video-time": "a picture is not shown at frame / fps",
     "video-range": "the video ranges of the episodes do not follow one another",
+    "video-pixels": "a video shows other pictures than the export encoded",
     "video-size": "a video is not of the declared size",
     "video-black": "a camera shows nothing but black for a whole episode",
     "picture-unreadable": "a stored picture cannot be decoded, or is not of the declared size",

@@ -25,6 +25,7 @@ VIDEO = f"videos/{{video_key}}/{_PLACE}.mp4"
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 PICTURES = "observation.images."
+PIXELS = "pixels/"
 
 BOOKKEEPING = {
     "timestamp": "float32",
@@ -63,6 +64,11 @@ def video_columns(key: str) -> dict[str, pa.DataType]:
         f"videos/{key}/from_timestamp": pa.float64(),
         f"videos/{key}/to_timestamp": pa.float64(),
     }
+
+
+def pixels_column(key: str) -> str:
+    """The column of the episode table, Fabrika's own, with the hash of an episode's pixels."""
+    return PIXELS + key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fabrika._episode import Episode
 from fabrika._result import Result
+from fabrika._tier import DATASET
 from fabrika.data._film import Span
 from fabrika.data._layout import (
     DATA,
@@ -29,6 +30,7 @@ from fabrika.data._layout import (
     VIDEO,
     VIDEO_MEGABYTES,
     Feature,
+    pixels_column,
     video_columns,
 )
 from fabrika.data._plan import Plan
@@ -36,6 +38,10 @@ from fabrika.data._render import Shot
 from fabrika.data._stats import Floats, column_stats, picture_stats, to_plain
 
 QUALITY = "quality/"
+PIXELS_WORDS = (
+    "pixels/CAMERA in the episode table: SHA-256 over the decoded pictures of an episode's video, "
+    "of each the planes Y, U and V, row by row, without padding"
+)
 
 OURS = {
     "success": pa.bool_(),
@@ -59,7 +65,8 @@ def episode_schema(plan: Plan) -> pa.Schema:
     """The columns of the episode table and their types."""
     columns = dict(EPISODE_COLUMNS)
     for key, feature in plan.features.items():
-        columns |= video_columns(key) if feature.dtype == "video" else {}
+        if feature.dtype == "video":
+            columns |= video_columns(key) | {pixels_column(key): pa.string()}
     columns |= OURS | {QUALITY + name: pa.float64() for name in plan.qualities}
     for key, feature in plan.features.items():
         depth = 3 if feature.dtype == "video" else 1
@@ -117,13 +124,14 @@ def locate(spans: Mapping[str, Span]) -> dict[str, Any]:
 
 
 def measure(rows: Mapping[str, NDArray[Any]], shot: Shot, prefix: str) -> dict[str, Any]:
-    """The statistics of one episode: of its (T, D) columns and of its pictures."""
+    """Of one episode: the statistics of its (T, D) columns and pictures, and its pixels' hash."""
     found: dict[str, dict[str, Floats]] = {}
     for key, values in rows.items():
         found[key] = column_stats(values.reshape(len(values), -1).astype("float64"))
     for camera, counts in shot.counts.items():
         found[prefix + camera] = picture_stats(counts, shot.frames)
-    return {
+    pixels = {pixels_column(prefix + camera): value for camera, value in shot.pixels.items()}
+    return pixels | {
         f"stats/{key}/{name}": value
         for key, stats in found.items()
         for name, value in to_plain(stats).items()
@@ -170,6 +178,8 @@ def write_provenance(root: Path, plan: Plan) -> None:
         "size": list(plan.size) if plan.cameras else None,
         "looks": plan.looks,
         "codec": plan.codec if plan.cameras else None,
+        "determinism": DATASET,
+        "pixels": PIXELS_WORDS if plan.cameras else None,
         "exported": len(plan.rows),
         "left_out": plan.left_out,
         "seed": "the 64-bit seed of the purpose 'sample', without its highest bit",

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,7 +22,7 @@ from fabrika._errors import FabrikaError, ResourceError, UnknownNameError, Usage
 from fabrika._registry import task as find_task
 from fabrika._store import Store
 from fabrika._world import Pictured, World
-from fabrika.data._film import Film
+from fabrika.data._film import Film, pixels_digest
 from fabrika.data._stats import Counts
 
 AHEAD = 2
@@ -61,17 +61,19 @@ class Shot:
     frames: int
     counts: dict[str, Counts]
     """By camera: (3, 256) how often each value occurred."""
+    pixels: dict[str, str] = field(default_factory=dict)
+    """By camera: SHA-256 over the pictures as they are decoded."""
 
     def to_json(self) -> str:
         """One line of JSON."""
         counts = {camera: rows.tolist() for camera, rows in self.counts.items()}
-        return json.dumps({"frames": self.frames, "counts": counts})
+        return json.dumps({"frames": self.frames, "counts": counts, "pixels": self.pixels})
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Shot:
         """The shot that `to_json` wrote, parsed."""
         counts = {camera: np.array(rows, np.int64) for camera, rows in plain["counts"].items()}
-        return cls(plain["frames"], counts)
+        return cls(plain["frames"], counts, plain["pixels"])
 
 
 class Studio:
@@ -103,7 +105,11 @@ class Studio:
             for state in episode.states[:-1]:
                 for camera, film in films.items():
                     film.add(self._pictured.picture(state, camera, *job.size))
-        return Shot(episode.length, {camera: film.counts for camera, film in films.items()})
+        return Shot(
+            episode.length,
+            {camera: film.counts for camera, film in films.items()},
+            {camera: pixels_digest(folder / f"{camera}.mp4") for camera in films},
+        )
 
     def close(self) -> None:
         """Give back the world and the store."""

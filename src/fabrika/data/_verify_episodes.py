@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,16 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
 from fabrika.data._findings import Findings
-from fabrika.data._layout import EPISODE_COLUMNS, INFO, TOLERANCE, Place, video_columns
+from fabrika.data._layout import (
+    EPISODE_COLUMNS,
+    INFO,
+    PIXELS,
+    PROVENANCE,
+    TOLERANCE,
+    Place,
+    pixels_column,
+    video_columns,
+)
 from fabrika.data._verify_info import DAMAGED, Claims
 
 TABLE = "meta/episodes"
@@ -26,6 +36,8 @@ class Episodes:
 
     columns: dict[str, NDArray[Any]] = field(default_factory=dict)
     tasks: list[list[str]] = field(default_factory=list)
+    pixels: dict[str, list[str]] = field(default_factory=dict)
+    """By video: the hash of each episode's pixels, where Fabrika wrote the dataset."""
     count: int = 0
 
     def places(self, prefix: str) -> list[Place]:
@@ -44,8 +56,10 @@ class Episodes:
 def read_episodes(claims: Claims, findings: Findings) -> Episodes:
     """The episode table as a reader would load it: all files, sorted by name."""
     wanted = [name for name in EPISODE_COLUMNS if name not in _OPTIONAL]
+    hashed = _promises_pixels(claims.root)
     for key in claims.videos:
         wanted += list(video_columns(key))
+        wanted += [pixels_column(key)] if hashed else []
     files = sorted((claims.root / TABLE).glob("*/*.parquet"))
     if not files:
         findings.add("file-missing", TABLE, "there is no episode table.")
@@ -72,6 +86,15 @@ def read_episodes(claims: Claims, findings: Findings) -> Episodes:
     return episodes
 
 
+def _promises_pixels(root: Path) -> bool:
+    """True if the dataset says that it has the hash of every episode's pixels: ours do."""
+    try:
+        told = json.loads((root / PROVENANCE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and bool(told.get("pixels"))
+
+
 def _take(
     episodes: Episodes, name: str, columns: Sequence[pa.ChunkedArray], findings: Findings
 ) -> None:
@@ -79,6 +102,10 @@ def _take(
     try:
         if name == "tasks":
             episodes.tasks = [list(map(str, row)) for part in columns for row in part.to_pylist()]
+            return
+        if name.startswith(PIXELS):
+            told = [str(value) for part in columns for value in part.to_pylist()]
+            episodes.pixels[name.removeprefix(PIXELS)] = told
             return
         kind = np.float64 if name.endswith("timestamp") else np.int64
         parts = [part.to_numpy() for part in columns]

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fabrika.data._film import PixelHash
 from fabrika.data._findings import Findings
 from fabrika.data._layout import TOLERANCE, Feature
 from fabrika.data._stats import Counts
@@ -48,6 +49,8 @@ class _Glance:
     change: float = 0.0
     total: NDArray[np.float32] | None = None
     frames: int = 0
+    pixels: PixelHash | None = None
+    """Of a dataset that promises its hash."""
 
 
 def scan_videos(claims: Claims, episodes: Episodes, findings: Findings) -> dict[str, Pictures]:
@@ -62,7 +65,8 @@ def scan_videos(claims: Claims, episodes: Episodes, findings: Findings) -> dict[
                 findings.add("file-missing", where, f"episode {members[0]} should be in it.")
             elif "length" in episodes.columns and claims.fps:
                 lengths = episodes.columns["length"][members]
-                scan = _Scan(claims.fps, feature, where, members, np.cumsum(lengths), findings)
+                ends, pixels = np.cumsum(lengths), episodes.pixels.get(key)
+                scan = _Scan(claims.fps, feature, where, members, ends, findings, pixels)
                 try:
                     scan.run(path)
                 except (av.FFmpegError, *DAMAGED) as error:
@@ -82,10 +86,12 @@ class _Scan:
         members: list[int],
         ends: NDArray[np.int64],
         findings: Findings,
+        pixels: list[str] | None,
     ) -> None:
         self._fps, self._feature, self._where = fps, feature, where
         self._members, self._ends, self._findings = members, ends, findings
-        self._glances = [_Glance() for _ in members]
+        self._pixels = pixels
+        self._glances = [_Glance(pixels=PixelHash() if pixels else None) for _ in members]
         self._counts: Counts = np.zeros((3, 256), np.int64)
         self._depth = is_depth(feature)
 
@@ -115,6 +121,9 @@ class _Scan:
             where = f"{self._where}: episode {episode}"
             if glance.first is None or glance.total is None:
                 continue
+            hashed = glance.pixels and glance.pixels.hexdigest()
+            if self._pixels and self._pixels[episode] != hashed:
+                self._findings.add("video-pixels", where, "their SHA-256 is another.")
             pictures.prints[episode] = glance.total / np.float32(glance.frames)
             if self._depth:
                 continue
@@ -166,6 +175,8 @@ class _Scan:
         glance.brightest = max(glance.brightest, int(luma.max()))
         means = _block_means(luma)
         coarse = _print(frame, means)
+        if glance.pixels:
+            glance.pixels.add(frame)
         glance.total = coarse if glance.total is None else glance.total + coarse
         glance.frames += 1
         if glance.first is None:

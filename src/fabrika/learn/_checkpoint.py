@@ -40,7 +40,7 @@ class Checkpoint:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Write, flush to disk, and swap in; the one before stays as ``checkpoint.previous``.
 
-    ``checkpoint.json`` repeats the metadata for people; nothing reads it.
+    ``checkpoint.json`` repeats the metadata for people and lists; training never reads it.
     """
     text = json.dumps({"format": FORMAT, **checkpoint.facts}, sort_keys=True)
     plain = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}

@@ -77,9 +77,19 @@ class Recipe:
                 "recipe": {**asdict(self), "lags": list(self.lags)},
                 "threads": threads,
                 "device": device,
+                "determinism": PROMISES.get(device, PROMISES["cuda"]),
                 "versions": versions(),
             },
         )
+
+
+PROMISES = {
+    "cpu": "D0: equal data, recipe and threads give equal weights, for these versions and this "
+    "capability of the processor",
+    "cuda": "D3: sums on a GPU are in no fixed order, so that other weights come of the same "
+    "command, and have to be judged again",
+}
+"""What is promised of a training, by its device: see `fabrika._tier`."""
 
 
 class Batches:

@@ -72,6 +72,28 @@ def read_run(folder: Path) -> Facts:
     )
 
 
+def promises(folder: Path) -> dict[str, str]:
+    """What is promised of each part of a run's folder, finished or not: see `fabrika._tier`.
+
+    A part that says nothing, or cannot be read, promises nothing.
+    """
+    stores = ["train", *(f"evidence/{role}" for role in ACTORS)]
+    files = {name: folder / name / "manifest.json" for name in stores}
+    files["dataset"] = folder / "dataset" / "meta" / "provenance.json"
+    files["policy"] = folder / "policy" / "checkpoint.json"
+    return {name: _promise(file) for name, file in files.items() if file.is_file()}
+
+
+def _promise(file: Path) -> str:
+    try:
+        told = json.loads(file.read_text())
+        if "card" in told:
+            told = json.loads(told["card"])["made"]
+        return str(told["determinism"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "D3: it says nothing"
+
+
 def scenarios(facts: Facts) -> list[Scenario]:
     """The scenarios that the policy was judged in, drawn again.
 

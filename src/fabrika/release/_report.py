@@ -16,11 +16,13 @@ from fabrika._episode import Episode
 from fabrika._errors import FabrikaError
 from fabrika._result import Result
 from fabrika._store import Store
+from fabrika._tier import TIERS
 from fabrika._world import World
 from fabrika.release import _charts, _tables, _words
-from fabrika.release._facts import Facts, flatten, read_run, scenarios, separation
+from fabrika.release._facts import Facts, flatten, promises, read_run, scenarios, separation
 from fabrika.release._film import encode_h264, encode_jpeg, film, pictured, stills, write_whole
 
+TIER_WORDS = "; ".join(f"{tier} {words}" for tier, words in TIERS.items())
 VIDEO_RATE = 12.5
 """Pictures a second in the report's videos [Hz]; they play at the speed of the simulation."""
 
@@ -91,6 +93,7 @@ def _words_and_tables(facts: Facts) -> dict[str, Any]:
         "ledger": _tables.ledger(facts),
         "versions": _tables.pairs("Versions.", manifest.get("versions", {})),
         "identity": _tables.pairs("Digests (SHA-256).", _digests(facts)),
+        "tiers": _tables.pairs(f"Determinism. Made again, {TIER_WORDS}.", promises(facts.folder)),
         "card": _tables.pairs("Settings of the run.", manifest.get("settings", {})),
     }
 
