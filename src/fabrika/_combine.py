@@ -40,7 +40,7 @@ def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | Non
                         f"{first.path} has {name} {ours!r} and {store.path} {theirs!r}: such "
                         "episodes are not one store's."
                     )
-        total = sum(sum(store.count().values()) for store in stores)
+        total = sum(store.count().total() for store in stores)
         rows = ((store, row) for store in stores for row in store.iterate())
         return _copy(first, rows, out, total, on_progress)
 
@@ -93,4 +93,4 @@ def _copy(
             if on_progress:
                 on_progress(number, total)
         store.index.add(batch)
-        return len(store.index.positions())
+        return store.count().total()
