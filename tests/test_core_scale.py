@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -136,3 +138,11 @@ def test_a_sample_finds_damage_in_what_it_reads(
     assert "episode" in {damage.code for damage in verify_store(store, sample=COUNT)}
     file.unlink()
     assert "episode-missing" in {damage.code for damage in verify_store(store, sample=COUNT)}
+
+
+def test_the_page_shows_what_the_script_prints() -> None:
+    root = Path(__file__).resolve().parent.parent
+    script = [sys.executable, str(root / "benchmarks" / "scale_paper.py")]
+    told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    page = (root / "docs" / "scale.md").read_text()
+    assert page.split("<!-- paper -->\n```text\n")[1].split("```")[0] == told

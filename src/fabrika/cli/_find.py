@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,11 @@ def _by_index(store: Path, index: int) -> Result:
 def _by_digest(start: str, folder: Path) -> tuple[Path, Result]:
     from fabrika._store import Store, is_store
 
-    stores = [p.parent for p in folder.rglob("manifest.json") if is_store(p.parent)]
+    stores = []
+    for place, inside, _ in os.walk(folder):
+        if is_store(Path(place)):
+            stores.append(Path(place))
+            inside.clear()  # the files of a store may be millions
     files = {
         file.stem: path
         for path in sorted(stores)
