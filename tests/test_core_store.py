@@ -296,9 +296,9 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(tmp_path: Pat
 
 
 def test_a_full_database_is_a_lack_of_resources(tmp_path: Path) -> None:
-    rows = [Result.voided(TASK.scenario("train", i), "zero", "planted") for i in range(60)]
+    rows = [Result.voided(TASK.scenario("train", i), "zero", "planted") for i in range(99)]
     with Store.create(tmp_path / "s", MANIFEST) as store:
-        store.index._database.execute("PRAGMA max_page_count = 12")
+        store.index._database.execute("PRAGMA max_page_count = 10")
         with pytest.raises(ResourceError, match="full"):
             for row in rows:
                 store.commit(row)

@@ -104,4 +104,4 @@ def _copy(
             if on_progress:
                 on_progress(number, len(asked))
         store.index.add(batch)
-        return len(store.index.positions())
+        return store.count().total()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict, dataclass, field, replace
+from sys import intern
 from typing import Any, Literal
 
 import numpy as np
@@ -191,5 +192,7 @@ def _load(data: bytes) -> Episode:
 
 def load_verdict(data: dict[str, Any]) -> Verdict:
     """A verdict from the plain data of `dataclasses.asdict`."""
-    findings = tuple(Finding(**finding) for finding in data["findings"])
+    for found in data["findings"]:  # words that every row has: in memory once
+        found["check"], found["unit"] = intern(found["check"]), intern(found["unit"])
+    findings = tuple(Finding(**found) for found in data["findings"])
     return Verdict(passed=data["passed"], reason=data["reason"], findings=findings)

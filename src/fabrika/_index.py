@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,14 @@ from fabrika._result import Result
 PATIENCE = 20.0
 """How long a transaction waits for another's [s]."""
 
+PAGE = 16384
+"""Bytes in a page of the file: of SQLite's usual 4096, a row of a home task takes a page alone."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
-    position INTEGER PRIMARY KEY, result TEXT NOT NULL, checksum TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS by_reason ON results (json_extract(result, '$.reason'));
-CREATE INDEX IF NOT EXISTS by_digest ON results (json_extract(result, '$.digest'));
+    position INTEGER PRIMARY KEY, result TEXT NOT NULL, checksum TEXT NOT NULL,
+    reason TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS by_reason ON results (reason);
 CREATE TABLE IF NOT EXISTS leases (
     token INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER UNIQUE NOT NULL, owner TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS copies (
@@ -63,6 +67,8 @@ class Index:
     def __init__(self, database: sqlite3.Connection, where: Path | str) -> None:
         self.where = where
         self._database = database
+        columns = "SELECT name FROM pragma_table_info('results')"
+        self._narrow = ("reason",) not in self._ask(columns)  # a store of format 1.0
 
     @classmethod
     def create(cls, path: Path, copies: dict[str, str]) -> Index:
@@ -110,18 +116,13 @@ class Index:
         """The result of one scenario, if there is one."""
         return next(self._select("WHERE position = ?", position), None)
 
-    def by_digest(self, start: str) -> Iterator[Result]:
-        """The results whose episode's digest starts so."""
-        where = "WHERE json_extract(result, '$.digest') BETWEEN ? AND ?"
-        return self._select(where, start, f"{start}~")
-
     def positions(self) -> list[int]:
         """The scenarios that have a result, in order; their rows are not read."""
-        return [row[0] for row in self._ask("SELECT position FROM results ORDER BY position")]
+        return sorted(row[0] for row in self._ask("SELECT position FROM results"))  # by_reason
 
     def count(self) -> Counter[str]:
         """How many results there are, by reason; their rows are not read."""
-        reason = "json_extract(result, '$.reason')"
+        reason = "json_extract(result, '$.reason')" if self._narrow else "reason"
         return Counter(dict(self._ask(f"SELECT {reason}, count(*) FROM results GROUP BY 1")))
 
     def copy(self, name: str) -> str | None:
@@ -136,12 +137,17 @@ class Index:
         found = [str(row[0]) for row in self._ask("PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
 
-    def salvage(self) -> Iterator[tuple[int, Result | None]]:
-        """Every row that can still be read, and None for one that is not what was written."""
+    def salvage(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, Result | None]]:
+        """Every row, or those wanted, as far as they can be read; None for one that was altered."""
+        select, read = "SELECT position, result, checksum FROM results", self._database.execute
+        each = f"{select} WHERE position = ?"
         try:
-            for position, text, checksum in self._database.execute(
-                "SELECT position, result, checksum FROM results NOT INDEXED"
-            ):
+            found: Iterable[Any] = (
+                read(f"{select} NOT INDEXED")
+                if wanted is None
+                else chain.from_iterable(read(each, (position,)) for position in wanted)
+            )
+            for position, text, checksum in found:
                 yield int(position), _result(text, checksum)
         except (sqlite3.DatabaseError, ValueError, TypeError):  # whatever comes after is lost
             return
@@ -238,9 +244,8 @@ class Index:
 
     def _insert(self, result: Result) -> None:
         text = result.to_json()
-        self._database.execute(
-            "INSERT INTO results VALUES (?, ?, ?)", (result.index, text, sha256(text.encode()))
-        )
+        row = (result.index, text, sha256(text.encode()), result.reason)
+        self._database.execute("INSERT INTO results VALUES (?, ?, ?, ?)", row)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -296,4 +301,5 @@ def _result(text: object, checksum: object) -> Result | None:
 def _connect(place: str, *, uri: bool) -> sqlite3.Connection:
     database = sqlite3.connect(place, uri=uri, isolation_level=None, timeout=PATIENCE)
     database.execute("PRAGMA synchronous=EXTRA")
+    database.execute(f"PRAGMA page_size={PAGE}")  # of a file that is new; others keep theirs
     return database

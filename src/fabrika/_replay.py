@@ -197,12 +197,13 @@ class StoreReplay:
             self._replayer = Replayer(self.task, self._store.manifest["versions"])
             self._undo = undo.pop_all()
         self._undo.callback(self._replayer.close)
-        self._rows = self._store.rows()
-        self.changes, self.count = self._replayer.changes, len(self._rows)
+        self._positions = self._store.index.positions()
+        self.changes, self.count = self._replayer.changes, len(self._positions)
 
     def replay(self, position: int) -> Replayed:
         """What comes of the episode at a position, in the order of the rows."""
-        row = self._rows[position]
+        index = self._positions[position]
+        row = next(self._store.index.rows(index, index))
         if row.void or not row.digest:
             why = row.void or "its episode was not kept."
             return Replayed(index=row.index, reason="void", detail=why)

@@ -23,6 +23,7 @@ by anyone, and is there once.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import platform
 import time
@@ -80,6 +81,8 @@ class Store:
         """Plain data: ``format``, ``versions``, and what `create` was given."""
         self.index = Index.open(path / "index.sqlite")
         self._lock = lock
+        self._actor: str | None = None
+        """Of the rows, once one was seen."""
 
     @classmethod
     def create(cls, path: Path, manifest: Mapping[str, Any]) -> Store:
@@ -167,8 +170,8 @@ class Store:
         """Raise `IntegrityError` unless the result belongs here and its episode is sealed."""
         own = {name: self.manifest.get(name) for name in ("task", "split", "draw", "actor")}
         if not str(own["actor"]).startswith("policy:"):  # "expert" is a kind; the rows have names
-            first = next(self.index.rows(), None)
-            own["actor"] = first.actor if first else result.actor
+            first = None if self._actor else next(self.index.rows(), None)
+            own["actor"] = self._actor = self._actor or (first.actor if first else None)
         for name, expected in own.items():
             found = getattr(result, name)
             if expected not in (None, found):
@@ -246,8 +249,12 @@ def is_store(path: Path) -> bool:
 
 
 def digest_of(rows: Iterable[Result]) -> str:
-    """SHA-256 over rows in order, without the clocks."""
-    return sha256("\n".join(row.to_json(timed=False) for row in rows).encode())
+    """SHA-256 over rows in order, without the clocks; one row at a time is in memory."""
+    total, between = hashlib.sha256(), b""
+    for row in rows:
+        total.update(between + row.to_json(timed=False).encode())
+        between = b"\n"
+    return total.hexdigest()
 
 
 def object_path(store: Path, digest: str) -> Path:

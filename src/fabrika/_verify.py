@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +42,17 @@ class Damage:
 
 
 def verify_store(
-    path: Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+    path: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    sample: int = 0,
+    seed: int = 0,
 ) -> list[Damage]:
     """All damage: every file is read, and compared with its checksum. Changes nothing.
+
+    With a ``sample``, only so many rows, drawn at random from ``seed``, are read with their
+    episodes, beside the manifest and the ledger: no damage found is then no proof that there is
+    none.
 
     Raises `UsageError` if the folder is no store at all, `VersionError` if a newer version of
     Fabrika wrote it.
@@ -52,16 +63,15 @@ def verify_store(
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
     found: list[Damage] = []
     manifest = _read_manifest(path, found)
-    rows = list(_read_rows(path, manifest, found))
-    named = {row.digest: row.index for row in rows if row.digest}
-    files = sorted(files_of(path))
+    named = _read_rows(path, manifest, found, sample, seed)
+    absent = [digest for digest in named if not object_path(path, digest).is_file()]
+    files = files_of(path) if not sample else _files_named(path, named.keys() - set(absent))
     for number, file in enumerate(files, 1):
         found += _check_file(path, file, named)
-        on_progress(number, len(files))
-    for digest, index in named.items():
-        if not object_path(path, digest).is_file():
-            where = str(object_path(Path(), digest))
-            found.append(Damage("episode-missing", where, f"scenario {index} names it."))
+        on_progress(number, max(number, len(named)))
+    for digest in absent:
+        where = str(object_path(Path(), digest))
+        found.append(Damage("episode-missing", where, f"scenario {named[digest]} names it."))
     for name in ("index.sqlite", "lock"):
         if not (path / name).is_file() and not any(d.where == name for d in found):
             found.append(Damage("stray", name, "it is missing."))
@@ -78,30 +88,40 @@ def _read_manifest(path: Path, found: list[Damage]) -> dict[str, Any] | None:
 
 
 def _read_rows(
-    path: Path, manifest: dict[str, Any] | None, found: list[Damage]
-) -> Iterator[Result]:
-    """The sound rows that belong here; what is wrong with the index and the others is found."""
+    path: Path, manifest: dict[str, Any] | None, found: list[Damage], sample: int, seed: int
+) -> dict[str, int]:
+    """The scenario of each episode that a sound row names; what is wrong with the rest is found."""
+    problems, copy, rows, named = list[str](), None, list[Damage](), dict[str, int]()
     try:
         with closing(Index.open(path / "index.sqlite")) as index:
-            problems = index.damage()
+            problems = [] if sample else index.damage()
             copy = index.copy("manifest")
-            rows = list(index.salvage())
-            if not problems and len(rows) != len(index.positions()):
+            wanted = index.positions()
+            if sample:
+                wanted = sorted(random.Random(seed).sample(wanted, min(sample, len(wanted))))
+            count = 0
+            for position, row in index.salvage(wanted if sample else None):
+                count += 1
+                wrong = _wrong(position, row, manifest)
+                if wrong:
+                    rows.append(Damage("row", f"scenario {position}", wrong))
+                elif row and row.digest:
+                    named[row.digest] = position
+            if not problems and count != len(wanted):
                 problems = ["rows are missing"]
     except IntegrityError as error:
-        problems, copy, rows = [str(error)], None, []
+        problems = [str(error)]
     found += [Damage("index", "index.sqlite", problem) for problem in problems]
     if copy is not None and manifest is not None and _plain(copy) != manifest:
         found.append(Damage("index", "index.sqlite", "its copy of the manifest is another."))
-    for position, row in rows:
-        if row is None or row.index != position:
-            found.append(Damage("row", f"scenario {position}", "it is not what was written."))
-        elif manifest and any(
-            manifest.get(n) != getattr(row, n) for n in ("task", "split", "draw")
-        ):
-            found.append(Damage("row", f"scenario {position}", "it belongs to another store."))
-        else:
-            yield row
+    found += rows
+    return named
+
+
+def _wrong(position: int, row: Result | None, manifest: dict[str, Any] | None) -> str:
+    if row is None or row.index != position:
+        return "it is not what was written."
+    return "" if not manifest or belongs(row, manifest) else "it belongs to another store."
 
 
 def _plain(copy: str) -> dict[str, Any] | None:
@@ -111,12 +131,18 @@ def _plain(copy: str) -> dict[str, Any] | None:
 
 
 def files_of(path: Path) -> Iterator[Path]:
-    """Every file that should not change, relative to the store."""
-    skip = {"staging", "owners", DAMAGED}
-    for file in path.rglob("*"):
-        place = file.relative_to(path)
-        if not file.is_dir() and place.parts[0] not in skip and not file.match(PARTS):
-            yield place
+    """Every file that should not change, relative to the store, folder by folder."""
+    for folder, inside, names in os.walk(path):
+        place = Path(folder).relative_to(path)
+        skip = () if place.parts else ("staging", "owners", DAMAGED)
+        inside[:] = sorted(name for name in inside if name not in skip)
+        yield from (place / n for n in sorted(names) if not fnmatch(n, PARTS))
+
+
+def _files_named(path: Path, digests: Iterable[str]) -> Iterator[Path]:
+    """The sealed episodes with these digests, and the ledger, relative to the store."""
+    yield from (object_path(Path(), digest) for digest in sorted(digests))
+    yield from (file.relative_to(path) for file in sorted((path / "ledger").glob("*")))
 
 
 def _check_file(path: Path, file: Path, named: dict[str, int]) -> Iterator[Damage]:

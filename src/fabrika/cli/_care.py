@@ -20,19 +20,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=FOLDER)
+@click.option(
+    "--sample", type=click.IntRange(min=1), help="Read only so many episodes of each store."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="What the sample is drawn by.")
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
+def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_json: bool) -> None:
     """Read everything in a run, a store or a LeRobot v3 dataset, and find all damage.
 
     Of a store, every file is compared with its checksum. A dataset, whoever made it, is checked
     strictly: files, counts, times, statistics, videos. Exit code 6 if there is a finding;
-    `fabrika repair` mends stores.
+    `fabrika repair` mends stores. A sample is drawn at random, and proves nothing of the rest.
 
     \b
     Example: fabrika verify runs/toy-reach-v1-s0
     """
-    parts = [_verified(kind, place) for kind, place in _parts(folder)]
+    parts = [_verified(kind, place, sample or 0, seed) for kind, place in _parts(folder)]
     ok = all(part["ok"] for part in parts)
     if as_json:
         whole = {name: value for name, value in parts[0].items() if name != "path"}
@@ -45,7 +49,9 @@ def verify(ctx: click.Context, folder: Path, as_json: bool) -> None:
                 table(("code", "where", "what is wrong"), rows)
             word = "sound" if part["ok"] else f"{len(found)} findings"
             frames = f", {part['frames']} frames" if "frames" in part else ""
-            answer(f"{part['path']}: {word}; {part['episodes']} episodes{frames}")
+            drawn = f", drawn at random by seed {seed}; no others were read"
+            end = f"{frames}{drawn if 'sample' in part else ''}"
+            answer(f"{part['path']}: {word}; {part['episodes']} episodes{end}")
     ctx.exit(0 if ok else INTEGRITY)
 
 
@@ -73,7 +79,7 @@ def stores_in(folder: Path) -> Iterator[Path]:
     yield from (place for place in places if sum((place / mark).exists() for mark in marks) > 1)
 
 
-def _verified(kind: str, place: Path) -> dict[str, Any]:
+def _verified(kind: str, place: Path, sample: int, seed: int) -> dict[str, Any]:
     if kind == "dataset":
         from fabrika.data import verify_lerobot
 
@@ -86,10 +92,11 @@ def _verified(kind: str, place: Path) -> dict[str, Any]:
     from fabrika._verify import verify_store
 
     with Meter(f"verify {place}", 0) as meter:
-        damage = verify_store(place, _progress(meter))
+        damage = verify_store(place, _progress(meter), sample=sample, seed=seed)
     head = {"path": str(place), "ok": not damage, "format": f"store {FORMAT}.{MINOR}"}
-    count = sum(1 for _ in (place / "objects").rglob("*.npz"))
-    return {**head, "episodes": count, "findings": [asdict(item) for item in damage]}
+    drawn = {"sample": sample, "seed": seed} if sample else {}
+    count = sample or sum(1 for _ in (place / "objects").rglob("*.npz"))
+    return {**head, **drawn, "episodes": count, "findings": [asdict(item) for item in damage]}
 
 
 def _progress(meter: Meter) -> Any:

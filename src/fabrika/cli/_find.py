@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,34 +54,38 @@ def _by_index(store: Path, index: int) -> Result:
     from fabrika._store import Store
 
     with Store.open(store) as opened:
-        rows = {row.index: row for row in opened.rows()}
-    if not rows:
+        row = opened.index.row(index)
+        there = [] if row else opened.index.positions()
+    if row:
+        return row
+    if not there:
         raise UsageError(f"{store} holds no episode yet.")
-    if index not in rows:
-        raise UsageError(
-            f"{store} has no scenario {index}: it holds {len(rows)}, from {min(rows)} to "
-            f"{max(rows)}."
-        )
-    return rows[index]
+    raise UsageError(
+        f"{store} has no scenario {index}: it holds {len(there)}, from {there[0]} to {there[-1]}."
+    )
 
 
 def _by_digest(start: str, folder: Path) -> tuple[Path, Result]:
     from fabrika._store import Store, is_store
 
-    stores = [p.parent for p in folder.rglob("manifest.json") if is_store(p.parent)]
-    found: dict[str, tuple[Path, Result]] = {}
-    for path in sorted(stores):
-        if not (path / "index.sqlite").is_file():
-            continue
+    stores = []
+    for place, inside, _ in os.walk(folder):
+        if is_store(Path(place)):
+            stores.append(Path(place))
+            inside.clear()  # the files of a store may be millions
+    files = {
+        file.stem: path
+        for path in sorted(stores)
+        for file in (path / "objects" / start[:2]).glob(f"{start}*.npz")
+    }
+    if len(files) > 1:
+        raise UsageError(f"{len(files)} episodes in {folder} start with {start}: give more of it.")
+    for digest, path in files.items():
         with Store.open(path) as store:
-            for row in store.rows():
-                if row.digest.startswith(start):
-                    found[row.digest] = (path, row)
-    if len(found) > 1:
-        raise UsageError(f"{len(found)} episodes in {folder} start with {start}: give more of it.")
-    if not found:
-        raise UsageError(
-            f"no episode in {folder} has a digest that starts with {start}. "
-            "Look elsewhere with --in, or give RUN:INDEX."
-        )
-    return next(iter(found.values()))
+            row = store.index.row(store.episode(digest).scenario.index)
+        if row and row.digest == digest:
+            return path, row
+    raise UsageError(
+        f"no episode in {folder} has a digest that starts with {start}. "
+        "Look elsewhere with --in, or give RUN:INDEX."
+    )

@@ -12,6 +12,7 @@ from fabrika._errors import UnknownNameError, UsageError
 from fabrika._registry import task as find_task
 from fabrika._result import Result
 from fabrika._store import Store
+from fabrika._task import Task
 from fabrika._world import Pictured
 from fabrika.data._columns import Columns
 from fabrika.data._film import CODECS, encoder_info
@@ -78,10 +79,13 @@ def make_plan(
 ) -> Plan:
     """The plan, or a `UsageError` that says what is wrong with it."""
     _check(cameras, size, looks, codec)
-    everything = store.rows()
-    rows = [r for r in everything if (r.accepted or include_failed) and r.digest and r.length]
-    kept = {id(row) for row in rows}
-    left_out = Counter(row.reason for row in everything if id(row) not in kept)
+    rows: list[Result] = []
+    left_out: Counter[str] = Counter()
+    for row in store.iterate():
+        if (row.accepted or include_failed) and row.digest and row.length:
+            rows.append(row)
+        else:
+            left_out[row.reason] += 1
     if not rows:
         tried = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise UsageError(
@@ -89,13 +93,13 @@ def make_plan(
             "Generate some first."
         )
     rows.sort(key=lambda row: (row.split, row.draw, row.index))
-    with closing(find_task(rows[0].task).build()) as world:
+    task = find_task(rows[0].task)
+    with closing(task.build()) as world:
         columns = Columns.of(world)
         known = world.cameras if isinstance(world, Pictured) else ()
     for camera in cameras:
         if camera not in known:
             raise UnknownNameError(f"camera of {rows[0].task}", camera, known)
-    findings = [f for row in rows if row.verdict for f in row.verdict.findings]
     return Plan(
         store=store,
         rows=tuple(rows),
@@ -105,17 +109,22 @@ def make_plan(
         looks=looks,
         codec=codec,
         columns=columns,
-        tasks=tuple(sorted({_instruction(store, row) for row in rows})),
-        qualities=tuple(sorted({f.check for f in findings if f.kind == "quality"})),
+        tasks=tuple(sorted({_instruction(store, task, row) for row in rows})),
+        qualities=tuple(sorted(_qualities(rows))),
     )
 
 
-def _instruction(store: Store, row: Result) -> str:
-    """What the actor was told. Drawn again where that gives the same scenario: it is quicker."""
-    drawn = find_task(row.task).scenario(row.split, row.index, row.draw)
-    if drawn.id == row.scenario_id:
-        return drawn.instruction
-    return store.episode(row).scenario.instruction
+def _qualities(rows: Sequence[Result]) -> set[str]:
+    found = (f for row in rows if row.verdict for f in row.verdict.findings)
+    return {f.check for f in found if f.kind == "quality"}
+
+
+def _instruction(store: Store, task: Task, row: Result) -> str:
+    """What the actor was told: drawn again, which costs less than to read the episode."""
+    scenario = task.scenario(row.split, row.index, row.draw)
+    if scenario.id != row.scenario_id:  # the task has changed since
+        scenario = store.episode(row).scenario
+    return scenario.instruction
 
 
 def _check(cameras: Sequence[str], size: Sequence[int], looks: int, codec: str) -> None:

@@ -25,6 +25,7 @@ LEAST_EPISODES = 4
 """Fewer cannot be split into what is learned and what is held out."""
 HELD_OUT = 20
 """One episode in so many is kept from training."""
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +85,15 @@ class Frames:
 def accepted(path: Path) -> Iterator[Episode]:
     """The episodes of a store that passed, in the order of their scenarios."""
     with Store.open(path) as store:
-        rows = store.rows()
-        kept = [row for row in rows if row.accepted and row.digest]
+        kept = [row.digest for row in store.iterate() if row.accepted and row.digest]
         if len(kept) < LEAST_EPISODES:
+            total = store.count().total()
             raise UsageError(
-                f"{path}: {len(kept)} of {len(rows)} episodes were accepted; training needs "
+                f"{path}: {len(kept)} of {total} episodes were accepted; training needs "
                 f"{LEAST_EPISODES} or more. Generate more, or look at the reasons for rejection."
             )
-        for row in kept:
-            yield store.episode(row)
+        for digest in kept:
+            yield store.episode(digest)
 
 
 def gather(
@@ -109,41 +110,51 @@ def gather(
     sensors that a policy with cameras learns to make out, and is not given. Raises
     `ContractError` for truth, `UsageError` for mixed tasks or too few episodes.
     """
-    kept = list(episodes)
-    if len(kept) < LEAST_EPISODES:
-        raise UsageError(f"{len(kept)} episodes; training needs {LEAST_EPISODES} or more.")
-    first = kept[0]
-    for episode in kept:
-        if episode.verdict is None or not episode.verdict.passed:
-            raise UsageError(f"scenario {episode.scenario.index} was not accepted: not data.")
-        if (episode.scenario.task, episode.dt) != (first.scenario.task, first.dt):
-            raise UsageError(
-                f"one policy, one task: these episodes are of {first.scenario.task!r} and of "
-                f"{episode.scenario.task!r}. Train on one store at a time."
-            )
-    names = _readable(first, reads)
-    shown = _readable(first, guides)
-    if recall:
-        kept = [_recalling(episode, names) for episode in kept]
-        first = kept[0]
-        names = sorted({*names, *(n for n in first.observations if recalled(n))})
-    starts = np.cumsum([0, *(e.length for e in kept)]).astype(np.int64)
+    seen, done, told, ids, lengths = list[Rows](), list[Rows](), list[Rows](), list[str](), [0]
+    first: Episode | None = None
+    names, shown = list[str](), list[str]()
+    for episode in episodes:  # one at a time: its states and pictures take 25 times the memory
+        _require_fit(episode, first or episode)
+        given = names if first else _readable(episode, reads)
+        known = _recalling(episode, given) if recall else episode
+        if first is None:
+            first, shown = known, _readable(episode, guides)
+            added = (name for name in known.observations if recall and recalled(name))
+            names = sorted({*given, *added})
+        seen.append(_rows(known.observations, [*names, *shown], episode.length))
+        done.append(_rows(episode.actions, sorted(first.actions), episode.length))
+        told.append(embed(episode.scenario.instruction))
+        ids.append(episode.scenario.id)
+        lengths.append(episode.length)
+    if first is None or len(ids) < LEAST_EPISODES:
+        raise UsageError(f"{len(ids)} episodes; training needs {LEAST_EPISODES} or more.")
+    starts = np.cumsum(lengths).astype(np.int64)
     frames = Frames(
         task=first.scenario.task,
         dt=first.dt,
         reads={name: first.observations[name].shape[1:] for name in names},
         acts={name: first.actions[name].shape[1:] for name in sorted(first.actions)},
-        seen=np.concatenate([_rows(e.observations, [*names, *shown], e.length) for e in kept]),
-        done=np.concatenate([_rows(e.actions, sorted(e.actions), e.length) for e in kept]),
+        seen=np.concatenate(seen),
+        done=np.concatenate(done),
         starts=starts,
-        told=np.stack([embed(e.scenario.instruction) for e in kept]),
-        ids=tuple(e.scenario.id for e in kept),
+        told=np.stack(told),
+        ids=tuple(ids),
         digest="",
         pictures={},
         guides={name: first.observations[name].shape[1:] for name in shown},
         pictured=np.arange(starts[-1]),
     )
     return replace(frames, digest=_digest(frames))
+
+
+def _require_fit(episode: Episode, first: Episode) -> None:
+    if episode.verdict is None or not episode.verdict.passed:
+        raise UsageError(f"scenario {episode.scenario.index} was not accepted: not data.")
+    if (episode.scenario.task, episode.dt) != (first.scenario.task, first.dt):
+        raise UsageError(
+            f"one policy, one task: these episodes are of {first.scenario.task!r} and of "
+            f"{episode.scenario.task!r}. Train on one store at a time."
+        )
 
 
 def with_pictures(
