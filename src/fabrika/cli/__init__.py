@@ -31,31 +31,31 @@ def main() -> None:
     Data goes to stdout, progress and messages to stderr. Exit codes: 0 done, 2 usage, 3 done with
     losses, 4 interrupted (run the same command to go on), 5 gate failed, 6 integrity,
     7 resources, 8 busy. FABRIKA_DEBUG=1 adds the traceback of an error.
+
+    What was interrupted, killed or cut off goes on by the same command; on another machine, at the
+    same time, it helps. docs/guides/nothing-lost.md tells how.
     """
 
 
-for command in (
-    run,
-    list_,
-    rollout,
-    generate,
-    extend,
-    submit,
-    export,
-    verify,
-    replay,
-    train,
-    validate,
-    show,
-    ledger,
-    check,
-    repair,
-    merge,
-    split,
-    delete,
-    restore,
-    trash,
-    bench,
-    doctor,
-):
-    main.add_command(command)
+SECTIONS = {
+    "Make and prove": (run, rollout, generate, train, validate, show),
+    "Data": (export, verify, replay),
+    "Many machines, nothing lost": (
+        submit,
+        extend,
+        repair,
+        merge,
+        split,
+        ledger,
+        delete,
+        restore,
+        trash,
+    ),
+    "Look": (list_, check, bench, doctor),
+}
+"""The commands, as --help shows them."""
+
+for section, commands in SECTIONS.items():
+    for command in commands:
+        main.add_command(command)
+        main.sections.setdefault(section, []).append(str(command.name))

@@ -38,9 +38,22 @@ _EXTRAS = {
 class Program(click.Group):
     """A group of commands that ends with one message and a published exit code."""
 
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
+        self.sections: dict[str, list[str]] = {}
+        """Names of commands, by the heading that they stand under."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which a newcomer meets them, not the alphabet's."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each section under its heading."""
+        limit = formatter.width - 6 - max(map(len, self.commands), default=0)
+        for section, names in self.sections.items():
+            with formatter.section(section):
+                rows = [(name, self.commands[name].get_short_help_str(limit)) for name in names]
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever goes wrong is told once, with the next step."""
