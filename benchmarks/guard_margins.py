@@ -30,14 +30,11 @@ class Margins:
         def looked(guard: Guard) -> None:
             self.note(guard.depths())
             first(guard)
-            self.note(guard.jolts())
+            self.note(guard.energies())
 
         def ended(guard: Guard, work: float) -> None:
-            before = guard._energy
             last(guard, work)
-            after, guard._energy = guard._energy, before
-            self.note(chain(guard.states(), guard.depths(), guard.energies()))
-            guard._energy = after
+            self.note(chain(guard.states(), guard.depths(), guard.clocks()))
 
         Guard.first, Guard.last = looked, ended  # type: ignore[method-assign]
 

@@ -203,8 +203,14 @@ class SimWorld:
         self._history = np.zeros((_LATEST, len(self._tracked), 9))
         self._forward()
         self._history[:] = self._poses[len(self._palms) :]
-        root = self._model.body(self.robot.root).id
-        self._guard = Guard(self._model, self._data, root, scenario.id, TICK)
+        self._guard = Guard(
+            self._model,
+            self._data,
+            scenario.id,
+            root=self._model.body(self.robot.root).id,
+            period=TICK,
+            push=sum(float(np.linalg.norm(push["force"])) for push in params["pushes"]),
+        )
         self._guard.start()
 
     def restore(self, scenario: Scenario, state: Array) -> None:
@@ -213,7 +219,7 @@ class SimWorld:
         size = mujoco.mj_stateSize(self._model, _STATE)
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
         self._forward()
-        self._guard.start(check=False)
+        self._guard.start(fresh=False)
         # mj_forward overwrites the warm start that the next step must begin from, and what the
         # fingers felt.
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
