@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -47,12 +48,13 @@ def verify_store(
     Fabrika wrote it.
     """
     if not path.is_dir() or not any(
-        (path / name).exists() for name in ("manifest.json", "objects")
+        (path / name).exists() for name in ("manifest.json", "index.sqlite", "objects")
     ):
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
     found: list[Damage] = []
     manifest = _read_manifest(path, found)
-    rows = list(_read_rows(path, manifest, found))
+    promised = asked(path, "done")  # before the rows: a run may end in between
+    rows = list(_read_rows(path, manifest, promised, found))
     named = {row.digest: row.index for row in rows if row.digest}
     files = sorted(files_of(path))
     for number, file in enumerate(files, 1):
@@ -72,24 +74,29 @@ def _read_manifest(path: Path, found: list[Damage]) -> dict[str, Any] | None:
     file = path / "manifest.json"
     try:
         return parse_manifest(file.read_bytes(), file)
-    except (IntegrityError, FileNotFoundError, IsADirectoryError) as error:
+    except (IntegrityError, OSError) as error:
         found.append(Damage("manifest", "manifest.json", str(error)))
     return None
 
 
 def _read_rows(
-    path: Path, manifest: dict[str, Any] | None, found: list[Damage]
+    path: Path, manifest: dict[str, Any] | None, promised: set[int], found: list[Damage]
 ) -> Iterator[Result]:
     """The sound rows that belong here; what is wrong with the index and the others is found."""
     try:
         with closing(Index.open(path / "index.sqlite")) as index:
             problems = index.damage()
             copy = index.copy("manifest")
+            before = set(index.positions())  # a run may be adding some at this moment
             rows = list(index.salvage())
-            if not problems and len(rows) != len(index.positions()):
+            there = {position for position, _ in rows}
+            if not problems and not before <= there:
                 problems = ["rows are missing"]
+            owed = (index.owed() | promised) - there if not problems else set()
     except IntegrityError as error:
-        problems, copy, rows = [str(error)], None, []
+        problems, copy, rows, owed = [str(error)], None, [], set()
+    for position in sorted(owed):
+        found.append(Damage("row", f"scenario {position}", "it was there, and is missing."))
     found += [Damage("index", "index.sqlite", problem) for problem in problems]
     if copy is not None and manifest is not None and _plain(copy) != manifest:
         found.append(Damage("index", "index.sqlite", "its copy of the manifest is another."))
@@ -115,28 +122,55 @@ def files_of(path: Path) -> Iterator[Path]:
     skip = {"staging", "owners", DAMAGED}
     for file in path.rglob("*"):
         place = file.relative_to(path)
-        if not file.is_dir() and place.parts[0] not in skip and not file.match(PARTS):
+        ours = len(place.parts) > 1 and place.parts[0] in skip
+        if (file.is_symlink() or not file.is_dir()) and not ours and not file.match(PARTS):
             yield place
+
+
+def asked(path: Path, *outcomes: str) -> set[int]:
+    """Every scenario that a run into this store set out to run, as its ledger has it.
+
+    ``outcomes``: of runs that ended so; else of all.
+    """
+    found: set[int] = set()
+    for file in (path / "ledger").glob("*.json"):
+        with suppress(FabrikaError, OSError, ValueError):
+            row = read_row(file)
+            for part in filter(None, row.scenarios.split(",")):
+                first, _, last = part.partition("-")
+                if not outcomes or row.outcome in outcomes:
+                    found.update(range(int(first), int(last or first) + 1))
+    return found
 
 
 def _check_file(path: Path, file: Path, named: dict[str, int]) -> Iterator[Damage]:
     name = str(file)
-    if name in ("manifest.json", "index.sqlite", "index.sqlite-journal"):
+    if (path / file).is_symlink() or not (path / file).is_file():
+        if os.path.lexists(path / file):
+            yield Damage("stray", name, "it is a link, or no plain file.")
+    elif name in ("manifest.json", "index.sqlite", "index.sqlite-journal"):
         return
-    if name == "lock":
+    elif name == "lock":
         if (path / file).stat().st_size:
             yield Damage("stray", name, "it should be empty.")
     elif file.parts[0] == "objects" and file == object_path(Path(), file.stem):
-        if sha256((path / file).read_bytes()) != file.stem:
+        if _sha256_of(path / file) != file.stem:
             whose = f" (scenario {named[file.stem]})" if file.stem in named else ""
             yield Damage("episode", name, f"its SHA-256 is another{whose}.")
     elif file.parts[0] == "ledger" and file.suffix == ".json":
         try:
             read_row(path / file)
-        except FabrikaError as error:
+        except (FabrikaError, OSError) as error:
             yield Damage("ledger", name, str(error))
     else:
         yield Damage("stray", name, "no store has such a file.")
+
+
+def _sha256_of(file: Path) -> str:
+    """Of a file's content; empty if a failing disk, or its rights, keep it from being read."""
+    with suppress(OSError):
+        return sha256(file.read_bytes())
+    return ""
 
 
 def belongs(row: Result, manifest: dict[str, Any]) -> bool:
