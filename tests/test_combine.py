@@ -110,6 +110,25 @@ def test_what_is_deleted_comes_back_until_the_trash_is_emptied(whole: Path, tmp_
     call("restore", "whole", "--in", tmp_path, code=2)
 
 
+def test_a_store_with_gaps_is_extended_to_a_total(tmp_path: Path) -> None:
+    part = make(tmp_path / "part", 0, 1, 6)
+    for _ in range(2):
+        assert call("extend", part, "--to", 5, "--workers", 1)["tried"] == 5
+    with Store.open(part) as store:
+        assert store.index.positions() == [0, 1, 2, 3, 6]
+
+
+def test_a_forged_note_in_the_trash_brings_nothing_elsewhere(whole: Path, tmp_path: Path) -> None:
+    call("delete", whole)
+    (note,) = tmp_path.glob(".trash/*/fabrika-deleted.json")
+    elsewhere = tmp_path / "elsewhere" / "whole"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "from": str(elsewhere)}))
+    (tmp_path / ".trash" / "other").mkdir()
+    (tmp_path / ".trash" / "other" / note.name).write_text("[")
+    assert call("restore", "whole", "--in", tmp_path)["path"] == str(whole)
+    assert whole.is_dir() and not elsewhere.parent.exists()
+
+
 def test_verify_and_repair_tell_what_they_did(whole: Path) -> None:
     assert call("verify", whole)["ok"] is True
     before = digest(whole)

@@ -58,14 +58,12 @@ def split_store(
         if not 1 <= parts <= len(positions):
             raise UsageError(f"{source} has {len(positions)} scenarios: 1 to so many parts.")
         edges = [round(len(positions) * part / parts) for part in range(parts + 1)]
-        made = []
-        for part in range(parts):
-            asked = positions[edges[part] : edges[part + 1]]
-            target = out / f"part-{part}"
-            rows = ((store, row) for row in store.index.rows(asked[0], asked[-1]))
-            _copy(store, rows, target, asked, "split", on_progress)
-            made.append(target)
-        return made
+        with whole_folder(out) as partial:  # all parts or none: so it can be done again
+            for part in range(parts):
+                asked = positions[edges[part] : edges[part + 1]]
+                rows = ((store, row) for row in store.index.rows(asked[0], asked[-1]))
+                _copy(store, rows, partial / f"part-{part}", asked, "split", on_progress)
+        return [out / f"part-{part}" for part in range(parts)]
 
 
 def _copy(

@@ -14,10 +14,11 @@ dies, and however often anything is run:
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -29,6 +30,10 @@ from fabrika._result import Result
 
 PATIENCE = 20.0
 """How long a transaction waits for another's [s]."""
+OWED = "owed"
+"""The copy that names scenarios which a repair took out and has still to make again."""
+_BATCH = 256
+"""Rows that are read at once."""
 
 PAGE = 16384
 """Bytes in a page of the file: of SQLite's usual 4096, a row of a home task takes a page alone."""
@@ -108,9 +113,14 @@ class Index:
     # -- read ----------------------------------------------------------------------------
 
     def rows(self, first: int = 0, last: int = 1 << 62) -> Iterator[Result]:
-        """The results of scenarios ``first`` to ``last``, in their order, one at a time."""
-        where = "WHERE position BETWEEN ? AND ? ORDER BY position"
-        return self._select(where, first, last)
+        """The results of scenarios ``first`` to ``last``, in their order, one at a time.
+
+        Between batches no lock is held: however slow its reader, no writer has to wait for it.
+        """
+        where, size = "WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?", 1
+        while batch := list(self._select(where, first, last, size)):
+            yield from batch
+            first, size = batch[-1].index + 1, _BATCH
 
     def row(self, position: int) -> Result | None:
         """The result of one scenario, if there is one."""
@@ -132,6 +142,14 @@ class Index:
         found = self._ask("SELECT content FROM copies WHERE name = ?", name)
         return str(found[0][0]) if found else None
 
+    def owed(self) -> set[int]:
+        """Scenarios that were lost with a broken index, and have not been made again yet."""
+        text = self.copy(OWED)
+        try:
+            return set(map(int, json.loads(text or "[]"))) - set(self.positions())
+        except (ValueError, TypeError) as error:
+            raise IntegrityError(f"{self.where} cannot be read: {error}.") from error
+
     def damage(self) -> list[str]:
         """What SQLite's own check of its pages finds; empty if nothing."""
         found = [str(row[0]) for row in self._ask("PRAGMA integrity_check(20)")]
@@ -139,7 +157,8 @@ class Index:
 
     def salvage(self, wanted: Iterable[int] | None = None) -> Iterator[tuple[int, Result | None]]:
         """Every row, or those wanted, as far as they can be read; None for one that was altered."""
-        select, read = "SELECT position, result, checksum FROM results", self._database.execute
+        select = "SELECT position, CAST(result AS BLOB), checksum FROM results"
+        read = self._database.execute
         each = f"{select} WHERE position = ?"
         try:
             found: Iterable[Any] = (
@@ -147,8 +166,11 @@ class Index:
                 if wanted is None
                 else chain.from_iterable(read(each, (position,)) for position in wanted)
             )
-            for position, text, checksum in found:
-                yield int(position), _result(text, checksum)
+            for position, text, checksum in found:  # bytes: it may be no text now
+                result = None
+                with suppress(IntegrityError, UnicodeDecodeError, AttributeError):
+                    result = _result(text.decode(), checksum)
+                yield int(position), result
         except (sqlite3.DatabaseError, ValueError, TypeError):  # whatever comes after is lost
             return
 
@@ -253,22 +275,24 @@ class Index:
         with disk_errors(Path(self.where)):
             try:
                 self._database.execute("BEGIN IMMEDIATE")
+                fail_point("turn/begun")
+                try:
+                    yield
+                    fail_point("turn/written")
+                    self._database.execute("COMMIT")
+                except BaseException:
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
+                    raise
             except sqlite3.OperationalError as error:
-                if "locked" in str(error):
+                if "locked" in str(error):  # at its begin by a writer, at its end by a reader
                     raise BusyError(
-                        f"another process has been writing to {self.where} for {PATIENCE:.0f} s. "
+                        f"another process has been at work in {self.where} for {PATIENCE:.0f} s. "
                         "Is it stopped? Let it go on, or end it."
                     ) from error
                 raise
-            fail_point("turn/begun")
-            try:
-                yield
-                fail_point("turn/written")
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+            except sqlite3.DatabaseError as error:
+                raise IntegrityError(f"{self.where} cannot be written: {error}.") from error
             fail_point("turn/committed")
 
     def _ask(self, question: str, *values: object) -> list[tuple[Any, ...]]:
@@ -279,17 +303,12 @@ class Index:
             raise kind(f"{self.where} cannot be read: {error}.") from error
 
     def _select(self, where: str, *values: object) -> Iterator[Result]:
-        try:
-            for position, text, checksum in self._database.execute(
-                f"SELECT position, result, checksum FROM results {where}", values
-            ):
-                result = _result(text, checksum)
-                if result is None or result.index != position:
-                    raise IntegrityError(f"row {position} of {self.where} is not what was written.")
-                yield result
-        except sqlite3.DatabaseError as error:
-            kind = BusyError if "locked" in str(error) else IntegrityError
-            raise kind(f"{self.where} cannot be read: {error}.") from error
+        question = f"SELECT position, result, checksum FROM results {where}"
+        for position, text, checksum in self._ask(question, *values):
+            result = _result(text, checksum)
+            if result is None or result.index != position:
+                raise IntegrityError(f"row {position} of {self.where} is not what was written.")
+            yield result
 
 
 def _result(text: object, checksum: object) -> Result | None:
@@ -300,6 +319,7 @@ def _result(text: object, checksum: object) -> Result | None:
 
 def _connect(place: str, *, uri: bool) -> sqlite3.Connection:
     database = sqlite3.connect(place, uri=uri, isolation_level=None, timeout=PATIENCE)
+    database.execute("PRAGMA trusted_schema=OFF")  # the file may be a stranger's
     database.execute("PRAGMA synchronous=EXTRA")
     database.execute(f"PRAGMA page_size={PAGE}")  # of a file that is new; others keep theirs
     return database

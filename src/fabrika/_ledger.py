@@ -259,7 +259,7 @@ def read_row(path: Path) -> Row:
             found = {field.name: columns[_column(field.name)] for field in fields(Row)}
             times = {name: datetime.fromisoformat(found[name]) for name in ("start", "end")}
             return Row(**{**found, **times})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(f"{path} cannot be read ({error!r}). {hint}") from error
     if version != FORMAT:
         raise VersionError(f"{path} has format {version}; this version of Fabrika reads {FORMAT}.")

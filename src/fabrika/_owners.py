@@ -89,6 +89,9 @@ class Owner:
             self.beat()
         self._heart = threading.Thread(target=self._live, name="fabrika-owner", daemon=True)
         self._heart.start()
+        # A network file system may keep what is written to itself for half a minute. Flushing has
+        # a thread of its own: a slow disk must not stop the count.
+        threading.Thread(target=self._flush, name="fabrika-owner-flush", daemon=True).start()
 
     def beat(self) -> None:
         """Show a sign of life."""
@@ -111,6 +114,11 @@ class Owner:
         while not self._ended.wait(BEAT):
             with suppress(OSError):  # a full disk or a lost folder: the lock still speaks
                 self.beat()
+
+    def _flush(self) -> None:
+        while not self._ended.wait(BEAT):
+            with suppress(OSError):
+                os.fsync(self._file)
 
     def _sign(self, owner: str) -> object | None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +15,7 @@ from typing import Any
 from fabrika._disk import disk_errors, flush, make_folder, sha256, write_whole
 from fabrika._episode import dump_episode, load_episode
 from fabrika._errors import FabrikaError, IntegrityError, VersionError
-from fabrika._index import Index
-from fabrika._ledger import read_row
+from fabrika._index import OWED, Index
 from fabrika._result import Result
 from fabrika._store import (
     DAMAGED,
@@ -25,7 +26,7 @@ from fabrika._store import (
     require_versions,
     seal_bytes,
 )
-from fabrika._verify import Damage, belongs, files_of, verify_store
+from fabrika._verify import Damage, asked, belongs, files_of, verify_store
 
 Run = Callable[[Store, list[int]], Iterable[Result]]
 
@@ -72,7 +73,10 @@ def repair_store(
         done.renamed = bench.mend_episodes(wrong)
         known = bench.mend_index(manifest, any(d.code in ("index", "row") for d in damage))
         for item in damage:
-            if item.code in ("ledger", "stray") and (path / item.where).is_file():
+            where, blocked = path / item.where, item.code == "episode-missing"
+            if (item.code in ("ledger", "stray") and os.path.lexists(where)) or (
+                blocked and where.is_dir()
+            ):
                 bench.take_out(item.where)
                 if item.code == "ledger":
                     done.lost.append(item.where)
@@ -90,10 +94,16 @@ class _Bench:
         self.path, self.damaged = path, damaged
 
     def take_out(self, where: str) -> None:
-        """Move a file out of the store, and keep it."""
+        """Move a file out of the store, and keep it; of a link, the link."""
+        (self.path / where).rename(self._free(where))
+
+    def _free(self, where: str) -> Path:
+        """Where to keep a file; never over one that is kept already."""
         make_folder(self.damaged)
         target = self.damaged / where.replace("/", "-")
-        (self.path / where).replace(target)
+        while os.path.lexists(target):
+            target = target.with_name(f"{target.name}~")
+        return target
 
     def mend_manifest(self) -> dict[str, Any]:
         """The manifest, from its file, the index's copy, or wherever it lies now."""
@@ -103,8 +113,7 @@ class _Bench:
         for data in self._manifests():
             with suppress(FabrikaError):
                 manifest = parse_manifest(data, file)
-                if file.exists():
-                    self._keep_content(file)
+                self._keep_content(file)
                 write_whole(file, data, "manifest")
                 return manifest
         raise IntegrityError(
@@ -122,16 +131,25 @@ class _Bench:
             yield (self.path / file).read_bytes()
 
     def _keep_content(self, file: Path) -> None:
-        """Keep what lies in a file that is about to be written anew; sealed, if an episode."""
-        data = file.read_bytes()
-        if _is_episode(data):
-            seal_bytes(self.path, data)
-        make_folder(self.damaged)
-        shutil.copyfile(file, self.damaged / file.name)
+        """Keep what lies in a file that is about to be replaced; sealed, if an episode.
+
+        A copy: until the new file is in its place, whoever mends again needs the old one.
+        """
+        if file.is_dir():
+            self.take_out(file.name)
+        elif file.exists():
+            data = file.read_bytes()
+            if _is_episode(data):
+                seal_bytes(self.path, data)
+            kept = self._free(file.name)
+            shutil.copyfile(file, kept)
+            flush(kept)
 
     def _starting(self, magic: bytes) -> list[Path]:
         found = []
         for file in sorted(files_of(self.path)):
+            if (self.path / file).is_symlink() or not (self.path / file).is_file():
+                continue
             with (self.path / file).open("rb") as opened:
                 if opened.read(len(magic)) == magic:
                     found.append(file)
@@ -144,14 +162,17 @@ class _Bench:
             if (
                 str(file) not in wrong
                 or file.parts[0] == "ledger"
-                or not (self.path / file).exists()
+                or not (self.path / file).is_file()
             ):
                 continue
             data = (self.path / file).read_bytes()
+            if (self.path / file).is_symlink():
+                self.take_out(str(file))
             if _is_episode(data):
                 renamed.append(seal_bytes(self.path, data))
             mended = file == object_path(Path(), sha256(data))  # by an earlier one, just now
-            if file.parts[0] == "objects" and not mended and data[:6] != b"SQLite":
+            left = os.path.lexists(self.path / file) and data[:6] != b"SQLite"
+            if file.parts[0] == "objects" and not mended and left:
                 self.take_out(str(file))
         return renamed
 
@@ -167,6 +188,7 @@ class _Bench:
                         lost.add(position)
                     else:
                         rows[position] = row
+                lost |= index.owed()
         if not broken and file.is_file():
             return lost
         for row in self._from_objects(manifest):
@@ -174,10 +196,12 @@ class _Bench:
         text = (self.path / "manifest.json").read_text()
         staged = self.path / "staging" / "index.sqlite"
         staged.unlink(missing_ok=True)
-        with closing(Index.create(staged, {"manifest": text})) as fresh:
+        # What has to be made again is told in the same file: a repair that ends before it has
+        # made them is found by `verify_store`, and gone on with.
+        owed = json.dumps(sorted((lost | asked(self.path)) - rows.keys()))
+        with closing(Index.create(staged, {"manifest": text, OWED: owed})) as fresh:
             fresh.add([rows[position] for position in sorted(rows)])
-        if file.exists():
-            self.take_out("index.sqlite")
+        self._keep_content(file)
         with suppress(FileNotFoundError):
             self.take_out("index.sqlite-journal")
         staged.replace(file)
@@ -205,8 +229,10 @@ def _regenerate(
     rows = {row.index: row for row in store.iterate()}
     gone = {i for i, row in rows.items() if row.digest and not store.object(row.digest).is_file()}
     done.kept = sum(1 for i, row in rows.items() if row.digest and i not in gone)
-    absent = (lost | asked(store.path)) - rows.keys() if done.damage else set()
-    wanted = sorted(gone | absent)
+    # Rows that a broken index lost may be of a run that was stopped: all that was asked for counts.
+    broken = any(damage.code == "index" for damage in done.damage)
+    there = asked(store.path) if broken else asked(store.path, "done") | store.index.owed()
+    wanted = sorted(gone | (lost | there) - rows.keys())
     if not wanted:
         return
     try:
@@ -227,17 +253,6 @@ def _regenerate(
         if not before:
             store.index.add([result])
         done.regenerated.append(result.index)
-
-
-def asked(path: Path) -> set[int]:
-    """Every scenario that a run into this store ever set out to run, as its ledger has it."""
-    found: set[int] = set()
-    for file in (path / "ledger").glob("*.json"):
-        with suppress(FabrikaError):
-            for part in filter(None, read_row(file).scenarios.split(",")):
-                first, _, last = part.partition("-")
-                found.update(range(int(first), int(last or first) + 1))
-    return found
 
 
 def _is_episode(data: bytes) -> bool:

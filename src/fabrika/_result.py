@@ -106,7 +106,7 @@ class Result:
             data = cast(dict[str, Any], json.loads(text))
             verdict = data.pop("verdict")
             return cls(**data, verdict=load_verdict(verdict) if verdict else None)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise IntegrityError(f"not a result ({error}); a result has: {names}.") from error
 

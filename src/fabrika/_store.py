@@ -308,8 +308,10 @@ def parse_manifest(data: bytes, where: Path) -> dict[str, Any]:
         found = dict(json.loads(data))
         form, minor = int(found["format"]), int(found.get("minor", 0))
         found["versions"].items()
-        whole = minor == 0 or found.pop("checksum") == _checksum(found)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Minor version 0 had none; one bit makes a 1 a 0, so that alone does not excuse it.
+        bare = minor == 0 and "checksum" not in found
+        whole = bare or found.pop("checksum") == _checksum(found)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where} cannot be read: {error!r}.") from error
     if (form, minor) > (FORMAT, MINOR) or form != FORMAT:
         raise VersionError(
@@ -361,6 +363,7 @@ def _join(path: Path) -> IO[bytes]:
 
 
 def _lock(path: Path, kind: int) -> IO[bytes] | None:
+    _require_plain(path)
     lock = (path / "lock").open("ab")
     try:
         fcntl.flock(lock, kind | fcntl.LOCK_NB)
@@ -373,11 +376,22 @@ def _lock(path: Path, kind: int) -> IO[bytes] | None:
     return lock
 
 
+def _require_plain(path: Path) -> None:
+    """Refuse links: what is written, swept or moved through one would be another's."""
+    for name in (*FOLDERS, DAMAGED, "lock", "index.sqlite", "manifest.json"):
+        if (path / name).is_symlink():
+            raise IntegrityError(
+                f"{path / name} is a symbolic link; a store is one folder of plain files. "
+                "Put what it points to in its place, or remove it."
+            )
+
+
 def _sweep(path: Path) -> None:
     """Remove what dead writers left."""
     for name in ("staging", "owners"):
         for orphan in (path / name).iterdir() if (path / name).is_dir() else ():
-            orphan.unlink(missing_ok=True)
+            if orphan.is_symlink() or not orphan.is_dir():
+                orphan.unlink(missing_ok=True)
     for orphan in (*path.glob(PARTS), *path.glob(f"ledger/{PARTS}")):
         orphan.unlink(missing_ok=True)
 

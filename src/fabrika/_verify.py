@@ -30,6 +30,10 @@ CODES = {
 """What `verify_store` can find. Codes are published: scripts may rely on them."""
 
 
+MOST = 10**8
+"""Scenarios in one range of a ledger's row: no run asks for more, but a forged row may."""
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
     """One thing that is wrong with a store."""
@@ -58,12 +62,13 @@ def verify_store(
     Fabrika wrote it.
     """
     if not path.is_dir() or not any(
-        (path / name).exists() for name in ("manifest.json", "objects")
+        (path / name).exists() for name in ("manifest.json", "index.sqlite", "objects")
     ):
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
     found: list[Damage] = []
     manifest = _read_manifest(path, found)
-    named = _read_rows(path, manifest, found, sample, seed)
+    promised = asked(path, "done")  # before the rows: a run may end in between
+    named = _read_rows(path, manifest, promised, found, sample, seed)
     absent = [digest for digest in named if not object_path(path, digest).is_file()]
     files = files_of(path) if not sample else _files_named(path, named.keys() - set(absent))
     for number, file in enumerate(files, 1):
@@ -82,38 +87,47 @@ def _read_manifest(path: Path, found: list[Damage]) -> dict[str, Any] | None:
     file = path / "manifest.json"
     try:
         return parse_manifest(file.read_bytes(), file)
-    except (IntegrityError, FileNotFoundError, IsADirectoryError) as error:
+    except (IntegrityError, OSError) as error:
         found.append(Damage("manifest", "manifest.json", str(error)))
     return None
 
 
 def _read_rows(
-    path: Path, manifest: dict[str, Any] | None, found: list[Damage], sample: int, seed: int
+    path: Path,
+    manifest: dict[str, Any] | None,
+    promised: set[int],
+    found: list[Damage],
+    sample: int,
+    seed: int,
 ) -> dict[str, int]:
     """The scenario of each episode that a sound row names; what is wrong with the rest is found."""
     problems, copy, rows, named = list[str](), None, list[Damage](), dict[str, int]()
+    owed = set[int]()
     try:
         with closing(Index.open(path / "index.sqlite")) as index:
             problems = [] if sample else index.damage()
             copy = index.copy("manifest")
-            wanted = index.positions()
+            wanted = index.positions()  # a run may be adding some at this moment
+            owed = (index.owed() | promised) - set(wanted)
             if sample:
                 wanted = sorted(random.Random(seed).sample(wanted, min(sample, len(wanted))))
-            count = 0
+            left = set(wanted)
             for position, row in index.salvage(wanted if sample else None):
-                count += 1
+                left.discard(position)
                 wrong = _wrong(position, row, manifest)
                 if wrong:
                     rows.append(Damage("row", f"scenario {position}", wrong))
                 elif row and row.digest:
                     named[row.digest] = position
-            if not problems and count != len(wanted):
+            if not problems and left:
                 problems = ["rows are missing"]
     except IntegrityError as error:
         problems = [str(error)]
     found += [Damage("index", "index.sqlite", problem) for problem in problems]
     if copy is not None and manifest is not None and _plain(copy) != manifest:
         found.append(Damage("index", "index.sqlite", "its copy of the manifest is another."))
+    for position in sorted(owed) if not problems else ():
+        rows.append(Damage("row", f"scenario {position}", "it was there, and is missing."))
     found += rows
     return named
 
@@ -135,8 +149,9 @@ def files_of(path: Path) -> Iterator[Path]:
     for folder, inside, names in os.walk(path):
         place = Path(folder).relative_to(path)
         skip = () if place.parts else ("staging", "owners", DAMAGED)
-        inside[:] = sorted(name for name in inside if name not in skip)
-        yield from (place / n for n in sorted(names) if not fnmatch(n, PARTS))
+        links = [name for name in inside if Path(folder, name).is_symlink()]
+        inside[:] = sorted(name for name in inside if name not in (*skip, *links))
+        yield from (place / n for n in sorted([*names, *links]) if not fnmatch(n, PARTS))
 
 
 def _files_named(path: Path, digests: Iterable[str]) -> Iterator[Path]:
@@ -145,26 +160,56 @@ def _files_named(path: Path, digests: Iterable[str]) -> Iterator[Path]:
     yield from (file.relative_to(path) for file in sorted((path / "ledger").glob("*")))
 
 
+def asked(path: Path, *outcomes: str) -> set[int]:
+    """Every scenario that a run into this store set out to run, as its ledger has it.
+
+    ``outcomes``: of runs that ended so; else of all.
+    """
+    found: set[int] = set()
+    for file in (path / "ledger").glob("*.json"):
+        with suppress(FabrikaError, OSError, ValueError):
+            row = read_row(file)
+            for part in filter(None, row.scenarios.split(",")):
+                first, _, last = part.partition("-")
+                wide = int(last or first) - int(first) > MOST
+                if (not outcomes or row.outcome in outcomes) and not wide:
+                    found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 def _check_file(path: Path, file: Path, named: dict[str, int]) -> Iterator[Damage]:
     name = str(file)
-    if name in ("manifest.json", "index.sqlite", "index.sqlite-journal"):
+    if (path / file).is_symlink() or not (path / file).is_file():
+        if os.path.lexists(path / file):
+            yield Damage("stray", name, "it is a link, or no plain file.")
+    elif name in ("manifest.json", "index.sqlite", "index.sqlite-journal"):
         return
-    if name == "lock":
+    elif name == "lock":
         if (path / file).stat().st_size:
             yield Damage("stray", name, "it should be empty.")
     elif file.parts[0] == "objects" and file == object_path(Path(), file.stem):
-        if sha256((path / file).read_bytes()) != file.stem:
+        if _sha256_of(path / file) != file.stem:
             whose = f" (scenario {named[file.stem]})" if file.stem in named else ""
             yield Damage("episode", name, f"its SHA-256 is another{whose}.")
     elif file.parts[0] == "ledger" and file.suffix == ".json":
         try:
             read_row(path / file)
-        except FabrikaError as error:
+        except (FabrikaError, OSError) as error:
             yield Damage("ledger", name, str(error))
     else:
         yield Damage("stray", name, "no store has such a file.")
 
 
+def _sha256_of(file: Path) -> str:
+    """Of a file's content; empty if a failing disk, or its rights, keep it from being read."""
+    with suppress(OSError):
+        return sha256(file.read_bytes())
+    return ""
+
+
 def belongs(row: Result, manifest: dict[str, Any]) -> bool:
     """True if the row can be of the store with this manifest."""
+    actor = str(manifest.get("actor"))
+    if actor.startswith("policy:") and row.actor != actor:
+        return False
     return all(manifest.get(name) == getattr(row, name) for name in ("task", "split", "draw"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from fabrika import IntegrityError, Result, Store, run_scenarios
+from fabrika._index import Index
 from fabrika._pool import Job
 from fabrika._repair import Repaired, repair_store
 from fabrika._station import Station
@@ -145,3 +147,76 @@ def test_a_store_without_manifest_and_copy_cannot_be_mended(store: Path) -> None
     database.close()
     with pytest.raises(IntegrityError, match="cannot be mended"):
         mend(store)
+
+
+def test_a_repair_that_was_cut_short_is_gone_on_with(store: Path) -> None:
+    """A scenario whose row and episode are both gone is owed until it is made again."""
+    with Store.open(store) as opened:
+        before, row = opened.digest(), next(row for row in opened.rows() if row.digest)
+        opened.object(row.digest).unlink()
+    with sqlite3.connect(store / "index.sqlite") as database:
+        database.execute("UPDATE results SET checksum = '' WHERE position = ?", (row.index,))
+    database.close()
+    shutil.rmtree(store / "ledger")  # which would have told, too
+
+    def cut(_: Store, wanted: list[int]) -> list[Result]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repair_store(store, run=cut)
+    assert [damage.where for damage in verify_store(store)] == [f"scenario {row.index}"]
+    assert mend(store).regenerated == [row.index] and verify_store(store) == []
+    with Store.open(store) as opened:
+        assert opened.digest() == before
+
+
+def test_a_sound_index_of_yesterday_is_found(store: Path) -> None:
+    with Store.alone(store) as opened:
+        before = opened.digest()
+        opened.index.remove([COUNT - 1])
+    assert [damage.code for damage in verify_store(store)] == ["row"]
+    mend(store)
+    with Store.open(store) as opened:
+        assert opened.digest() == before and verify_store(store) == []
+
+
+def test_a_link_is_found_and_nothing_outside_is_touched(store: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    shutil.copytree(store / "objects", outside)
+    (outside / "precious").write_text("mine")
+    folder = next(f for f in (store / "objects").iterdir() if any(f.iterdir()))
+    shutil.rmtree(folder)
+    folder.symlink_to(outside / folder.name)
+    assert "stray" in {damage.code for damage in verify_store(store)}
+    mend(store)
+    assert verify_store(store) == [] and any((outside / folder.name).iterdir())
+    for name in ("staging", "owners"):
+        (store / name).rmdir()
+        (store / name).symlink_to(outside)
+        with pytest.raises(IntegrityError, match="symbolic link"):
+            mend(store)
+        (store / name).unlink()
+    assert (outside / "precious").is_file()
+
+
+def test_a_row_that_is_no_text_costs_no_other(store: Path) -> None:
+    data = bytearray((store / "index.sqlite").read_bytes())
+    data[data.index(b'"index":3,') + 1] ^= 0x80
+    (store / "index.sqlite").write_bytes(data)
+    with closing(Index.open(store / "index.sqlite")) as index:
+        found = dict(index.salvage())
+    assert len(found) == COUNT and [i for i, row in found.items() if row is None] == [3]
+
+
+def test_one_bit_does_not_free_the_manifest_of_its_checksum(store: Path) -> None:
+    file = store / "manifest.json"
+    file.write_text(file.read_text().replace('"minor": 1', '"minor": 0'))
+    assert [damage.code for damage in verify_store(store)] == ["manifest"]
+
+
+def test_a_slow_reader_stops_no_writer(store: Path) -> None:
+    with Store.open(store) as reader, Store.alone(store) as writer:
+        rows = reader.iterate()
+        first = next(rows)
+        writer.index.remove([COUNT - 1])
+        assert [first.index, *(row.index for row in rows)] == list(range(COUNT - 1))

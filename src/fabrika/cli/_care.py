@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,8 +76,10 @@ def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
 def stores_in(folder: Path) -> Iterator[Path]:
     """The stores of a run, or the store that the folder is, even if it is damaged."""
     marks = ("manifest.json", "index.sqlite", "objects")
-    places = (folder, folder / "train", *sorted(folder.glob("evidence/*")))
-    yield from (place for place in places if sum((place / mark).exists() for mark in marks) > 1)
+    places = {folder: 2, folder / "train": 1} | dict.fromkeys(sorted(folder.glob("evidence/*")), 1)
+    for place, least in places.items():  # anybody may have a folder "objects"
+        if sum((place / mark).exists() for mark in marks) >= least:
+            yield place
 
 
 def _verified(kind: str, place: Path, sample: int, seed: int) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def repair(ctx: click.Context, folder: Path, policy: Path | None, as_json: bool)
     ctx.exit(LOSSES if any(done.lost for done in found.values()) else 0)
 
 
-def _again(store: Store, wanted: list[int], policy: Path | None) -> list[Result]:
+def _again(store: Store, wanted: list[int], policy: Path | None) -> Iterator[Result]:
     """Run scenarios of a store once more, by the actor that made it."""
     from fabrika._errors import UsageError
     from fabrika._pool import Job
@@ -164,14 +167,10 @@ def _again(store: Store, wanted: list[int], policy: Path | None) -> list[Result]
         actor = str(file)
     names = {name: str(store.manifest.get(name, "")) for name in ("task", "draw")}
     job = Job(actor=actor, split=store.manifest["split"], store=store.path, **names)
-    station = Station(job)
-    made = []
-    with Meter("run again", len(wanted)) as meter:
-        for index in wanted:
-            made.append(station.run(index))
-            meter.update(len(made))
-    station.close()
-    return made
+    with closing(Station(job)) as station, Meter("run again", len(wanted)) as meter:
+        for number, index in enumerate(wanted, 1):
+            yield station.run(index)  # one by one: what was made before Ctrl-C is kept
+            meter.update(number)
 
 
 def _repaired_words(place: Path, done: Any) -> Iterator[str]:

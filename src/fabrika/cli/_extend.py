@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,8 @@ def _extend_store(
     start = min(there, default=0)
     if there and total < len(there):
         raise UsageError(f"{folder} has {len(there)} scenarios already: --to {len(there)} or more.")
-    actor = str(manifest["actor"])
+    have, actor = set(there), str(manifest["actor"])
+    more = (index for index in count(start) if index not in have)  # gaps first
     if actor not in ACTORS and policy is None:
         raise UsageError(f"{folder} is of {actor}: give its file with --policy.")
     began = time.monotonic()
@@ -127,7 +129,7 @@ def _extend_store(
         manifest["task"],
         str(policy or actor),
         manifest["split"],
-        range(start, start + total),
+        sorted((*there, *islice(more, total - len(there)))),
         workers=workers,
         executor=executor,
         store=folder,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,17 +68,22 @@ def restore(name: str, folder: Path, as_json: bool) -> None:
     \b
     Example: fabrika restore toy-reach-v1-s0 --in runs
     """
+    from fabrika._disk import disk_errors, flush
+
     rows = {row["name"]: row for row in _rows(folder)}
     meant = [row for key, row in rows.items() if key == name or key.startswith(name)]
     if not meant:
         raise UnknownNameError("deleted thing", name, rows, f"(trash of {folder})")
     row = meant[-1]  # the one that was deleted last
-    target, place = Path(row["from"]), Path(row["trash"])
-    if target.exists():
+    # Beside its trash, where it was: a note that came with somebody else's folder says nothing.
+    place = Path(row["trash"])
+    target = folder.absolute() / Path(row["from"]).name
+    if os.path.lexists(target):
         raise UsageError(f"{target} exists again: move it away first.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (place / target.name).rename(target)
-    shutil.rmtree(place)
+    with disk_errors(target):
+        (place / target.name).rename(target)
+        flush(folder)
+        shutil.rmtree(place)
     _say({"path": str(target)}, as_json, f"{target} is back")
 
 
@@ -107,8 +113,11 @@ def trash(folder: Path, empty: bool, as_json: bool) -> None:
 def _rows(folder: Path) -> list[dict[str, str]]:
     found = []
     for note in (folder / TRASH).glob(f"*/{_NOTE}"):
-        row = json.loads(note.read_text())
-        found.append({"name": note.parent.name, **row, "trash": str(note.parent)})
+        with suppress(ValueError, KeyError, TypeError, RecursionError):  # none of ours
+            row = json.loads(note.read_text())
+            names = {name: str(row[name]) for name in ("from", "deleted")}
+            if (note.parent / Path(names["from"]).name).is_dir():  # else a crash left the note
+                found.append({"name": note.parent.name, **names, "trash": str(note.parent)})
     return sorted(found, key=lambda row: row["deleted"])
 
 
