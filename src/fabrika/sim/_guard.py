@@ -93,10 +93,13 @@ class Guard:
                 low, high = model.jnt_range[joint]
                 self._low[q], self._high[q] = low - beyond, high + beyond
         self._slowness = 1.0 / self._speed
-        self._weight = -model.opt.gravity[2] * model.body_mass * (1 - model.body_gravcomp)
+        weight = -model.opt.gravity[2] * model.body_mass * (1 - model.body_gravcomp)
+        falling = np.flatnonzero(weight * (model.body_weldid > 0))
+        heavy = slice(falling.min(initial=model.nbody), falling.max(initial=0) + 1)
+        self._weight = weight[heavy]
         # Views into the engine's memory, which stays where it is.
         self._qpos, self._qvel = data.qpos, data.qvel
-        self._heights, self._inverse = data.xipos[:, 2], data.qLDiagInv
+        self._heights, self._inverse = data.xipos[heavy, 2], data.qLDiagInv
         self._kinetic, self._warned = data.energy, data.warning.number
         self._force, self._motion = data.actuator_force, data.actuator_velocity
         self._step = model.opt.timestep
