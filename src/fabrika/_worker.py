@@ -54,8 +54,11 @@ def _pulse(answers: IO[str]) -> Callable[[], None]:
         nonlocal last
         if time.monotonic() - last > _SIGN:
             last = time.monotonic()
-            answers.write("\n")
-            answers.flush()
+            try:
+                answers.write("\n")
+                answers.flush()
+            except BrokenPipeError:  # the parent is gone; an error here would be the actor's fault
+                os._exit(0)
 
     return alive
 

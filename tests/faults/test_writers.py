@@ -191,3 +191,24 @@ def _answer(pool: Pool) -> Result | Lost:
     while True:
         for answer in pool.take(1.0):
             return answer
+
+
+def test_a_worker_whose_parent_is_gone_seals_nothing_false(golden: str, tmp_path: Path) -> None:
+    """Its sign of life finds no reader: that is no fault of the actor that was acting."""
+    store = tmp_path / "s"
+    run_scenarios(COUNTED, "expert", "train", range(COUNT), store=store)
+    before = set((store / "objects").rglob("*.npz"))
+    job = Job(task=COUNTED, actor="expert", split="train", store=store)
+    code = "import fabrika._worker as w; w._SIGN = 0.0; w.main()"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdin and worker.stdout
+    worker.stdin.write(f"{job.to_json()}\n")
+    worker.stdin.flush()
+    worker.stdout.readline()  # it has begun
+    worker.stdout.close()
+    worker.stdin.write("0\n")
+    worker.stdin.close()
+    assert worker.wait(timeout=60) == 0
+    assert set((store / "objects").rglob("*.npz")) == before
