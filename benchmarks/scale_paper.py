@@ -17,8 +17,8 @@ MEASURED: dict[str, tuple[float, str]] = {
     "states_bytes": (14.2e3, "bytes of a dataset without pictures for a simulated second"),
     "pictures_bytes": (54.7e3, "bytes of a dataset with three cameras for a simulated second"),
     "row_bytes": (2750.0, "bytes of the index for an episode"),
-    "turn_seconds": (0.049, "to lease and publish one episode, flushed to disk"),
-    "seal_seconds": (0.055, "to write one episode and flush it"),
+    "turn_seconds": (0.024, "to lease and publish one episode, flushed to disk"),
+    "seal_seconds": (0.034, "to write one episode and flush it"),
 }
 
 
