@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,10 @@ from hypothesis import settings
 # A slow machine is no error, and 50 examples of each law keep the suite short.
 settings.register_profile("fabrika", deadline=None, max_examples=50)
 settings.load_profile("fabrika")
+
+# Started in a shell's background, Python ignores Ctrl-C, and so would all that tests start.
+with suppress(ValueError):  # not in the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PLUGINS = Path(__file__).parent / "plugins"
 

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from safetensors.numpy import load_file
 
 import fabrika
+import fabrika._disk
 from fabrika import (
     ContractError,
     IntegrityError,
@@ -153,11 +154,11 @@ def test_a_full_disk_leaves_what_was_there(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(fabrika._disk.os, "fsync", full)
     with pytest.raises(ResourceError, match="No space left"):
         checkpoint.save_checkpoint(tmp_path, found)
     assert (tmp_path / checkpoint.NAME).read_bytes() == before
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_the_policy_does_what_the_expert_did(store: Path, tmp_path: Path) -> None:

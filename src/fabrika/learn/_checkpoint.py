@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fabrika._disk import disk_errors, write_whole
+from fabrika._disk import disk_errors, flush, write_whole
 from fabrika._errors import IntegrityError, UsageError, VersionError
 
 FORMAT = 1
@@ -45,10 +45,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     text = json.dumps({"format": FORMAT, **checkpoint.facts}, sort_keys=True)
     plain = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
     data, target = save(plain, metadata={"fabrika.checkpoint": text}), folder / NAME
+    staged = folder / f".{NAME}.part"
     with disk_errors(target):
+        write_whole(staged, data, "checkpoint")
         if target.exists():
             target.replace(folder / PREVIOUS)
-        write_whole(target, data, "checkpoint")
+        staged.replace(target)
+        flush(folder)
         (folder / "checkpoint.json").write_text(json.dumps(json.loads(text), indent=2) + "\n")
 
 
