@@ -60,7 +60,7 @@ class Film:
         encoder, options = CODECS[codec]
         self.frames = 0
         self.counts: Counts = np.zeros((3, 256), np.int64)
-        self._shape = (*size, 3)
+        self._shape, self._tick = (*size, 3), Fraction(1, fps)
         self._file = av.open(str(path), "w", format="mp4", options=_EXACT)
         stream: Any = self._file.add_stream(encoder, rate=fps, options=options)
         stream.height, stream.width = size
@@ -76,7 +76,7 @@ class Film:
         for channel in range(3):
             self.counts[channel] += np.bincount(picture[:, :, channel].ravel(), minlength=256)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        frame.pts, frame.time_base = self.frames, Fraction(1, self._stream.codec_context.rate)
+        frame.pts, frame.time_base = self.frames, self._tick
         self._file.mux(self._stream.encode(frame))
         self.frames += 1
 
@@ -111,6 +111,7 @@ def pixels_digest(film: Path) -> str:
     """The SHA-256 over all decoded pictures of a video: see `PixelHash`."""
     found = PixelHash()
     with av.open(str(film)) as file:
+        file.streams.video[0].thread_count = 1  # small pictures: threads cost more than they save
         for frame in file.decode(video=0):
             found.add(frame)
     return found.hexdigest()
