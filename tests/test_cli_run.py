@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,23 @@ def test_what_a_run_made_can_be_listed_shown_and_verified(finished: Path, tmp_pa
     shown = call("show", f"{finished}:7", "--out", str(tmp_path), "--no-video")
     assert json.loads(shown.stdout)["actor"].startswith("policy:")
     assert json.loads(call("verify", str(finished / "dataset")).stdout)["ok"]
+
+
+def test_what_a_run_has_lost_of_its_own_is_found(finished: Path, tmp_path: Path) -> None:
+    def codes() -> set[str]:
+        result = CliRunner().invoke(main, ["verify", str(copy), "--json"])
+        assert result.exit_code == 6
+        own = json.loads(result.stdout)["parts"][0]
+        assert own["path"] == str(copy)
+        return {finding["code"] for finding in own["findings"]}
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    shutil.rmtree(copy / "train")
+    assert codes() == {"store-missing"}
+    (copy / "run.json").write_text("{}")
+    next((copy / "ledger").glob("*.json")).write_text("{}")
+    assert codes() == {"manifest", "ledger", "store-missing"}
 
 
 def test_an_interrupted_run_says_how_to_go_on(faults: None, tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from fabrika.cli import main
 from fabrika.cluster import _trust
 from fabrika.cluster._desk import LONGEST, Desk, absolute, footing_of
 from fabrika.cluster._trust import cluster_address
+from faults import planted
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = ROOT / "tests" / "plugins"
 TOY = "toy/reach-v1"
 
 
@@ -38,18 +38,11 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         pytest.skip("Ray is not installed")
     from fabrika.cluster import _session
 
-    before = dict(os.environ)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS), *rest]))
-        patch.setenv("FAULTS_FOLDER", str(tmp_path_factory.mktemp("faults")))
+    with planted(tmp_path_factory.mktemp("faults")) as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         module = _session.join(2)
         yield module
         _session.leave(module)
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def marks(pattern: str) -> list[str]:

@@ -15,6 +15,7 @@ from fabrika._combine import merge_stores, split_store
 from fabrika._verify import verify_store
 from fabrika.cli import main
 from fabrika.lines.toy import TASK
+from faults import forget
 
 COUNT = 9
 
@@ -74,7 +75,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_is_left(
     shutil.copytree(whole, liar)
     with Store.alone(liar) as store:
         row = store.rows()[0]
-        store.index.remove([0])
+        forget(store, 0)
         store.index.add([type(row).from_json(row.to_json().replace('"remark":""', '"remark":"x"'))])
     with pytest.raises(IntegrityError, match="another result"):
         merge_stores([whole, liar], out)
@@ -106,7 +107,12 @@ def test_what_is_deleted_comes_back_until_the_trash_is_emptied(whole: Path, tmp_
     (tmp_path / "thesis").mkdir()
     assert "left alone" in call("delete", tmp_path / "thesis", code=2)["error"]["message"]
     call("delete", whole)
+    (note,) = tmp_path.glob(".trash/*/fabrika-deleted.json")
+    killed = tmp_path / ".trash" / "killed" / note.name  # a delete that was killed halfway
+    killed.parent.mkdir()
+    killed.write_text(note.read_text())
     assert call("trash", "--in", tmp_path, "--empty")["destroyed"] == 1
+    assert list((tmp_path / ".trash").iterdir()) == []
     call("restore", "whole", "--in", tmp_path, code=2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import filecmp
 import json
 import os
@@ -298,6 +299,24 @@ def test_two_exports_do_not_share_a_folder(store: Path, tmp_path: Path) -> None:
     with whole_folder(tmp_path / "out"), pytest.raises(BusyError, match="another process"):
         export_lerobot(store, tmp_path / "out")
     assert (tmp_path / "out").is_dir()
+
+
+def test_a_folder_that_another_put_there_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before removed its folder while we waited for its lock, and a third made its own."""
+    partial, real = tmp_path / ".out.partial", fcntl.flock
+
+    def late(handle: int, how: int) -> None:
+        partial.rename(tmp_path / "gone")
+        partial.mkdir()
+        (partial / "third's").touch()
+        real(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(BusyError), whole_folder(tmp_path / "out"):
+        pass
+    assert (partial / "third's").is_file()
 
 
 def test_progress_counts_every_episode(store: Path, tmp_path: Path) -> None:

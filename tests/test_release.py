@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fabrika
-from conftest import PLUGINS
 from fabrika import ContractError, Gate, IntegrityError, UsageError, rollout, run_scenarios
 from fabrika.lines.toy import TASK, ReachWorld
 from fabrika.release import claim_words, encode_h264, film, plot_episode, report
@@ -26,6 +25,7 @@ from fabrika.release._charts import categories, histogram, stacked_bars
 from fabrika.release._facts import flatten, separation
 from fabrika.release._film import write_whole
 from fabrika.release._words import percent_down
+from faults import planted
 
 COUNT = 28
 
@@ -48,9 +48,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run folder with real evidence of a policy from the plug-in package."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        folder = tmp_path_factory.mktemp("run")
+    folder = tmp_path_factory.mktemp("run")
+    with planted(folder):
         policy = folder / "policy.follow"
         policy.write_text("0.2")
         name = "faults/none-v1"

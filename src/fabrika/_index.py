@@ -222,12 +222,6 @@ class Index:
                 if not self._same(result):
                     self._insert(result)
 
-    def remove(self, positions: Collection[int]) -> None:
-        """Forget results. For repair, and nothing else: who calls it is alone in the store."""
-        with self._transaction():
-            for position in positions:
-                self._database.execute("DELETE FROM results WHERE position = ?", (position,))
-
     def _publish(self, owner: str, result: Result, token: int, turn: Turn) -> None:
         mine = (token, result.index, owner)
         held = "DELETE FROM leases WHERE token = ? AND position = ? AND owner = ?"

@@ -64,7 +64,7 @@ def repair_store(
     again and other versions made them, `IntegrityError` if the store cannot be mended, or if an
     episode came out otherwise than it was.
     """
-    with alone_in(path), disk_errors(path):
+    with alone_in(path) as lock, disk_errors(path):
         damage = verify_store(path, on_progress)
         done = Repaired(damage)
         bench = _Bench(path, path / DAMAGED / time.strftime("%Y%m%dT%H%M%S", time.gmtime()))
@@ -74,16 +74,18 @@ def repair_store(
         known = bench.mend_index(manifest, any(d.code in ("index", "row") for d in damage))
         for item in damage:
             where, blocked = path / item.where, item.code == "episode-missing"
-            if (item.code in ("ledger", "stray") and os.path.lexists(where)) or (
+            if item.where == "lock" and where.is_file():  # held: emptied, not replaced
+                bench.keep_content(where)
+                os.truncate(where, 0)
+            elif (item.code in ("ledger", "stray") and os.path.lexists(where)) or (
                 blocked and where.is_dir()
             ):
                 bench.take_out(item.where)
                 if item.code == "ledger":
                     done.lost.append(item.where)
-        (path / "lock").touch()
-    done.damaged = str(bench.damaged) if bench.damaged.is_dir() else ""
-    with Store.alone(path) as store:
-        _regenerate(store, run, known, done)
+        done.damaged = str(bench.damaged) if bench.damaged.is_dir() else ""
+        with Store.alone(path, lock) as store:
+            _regenerate(store, run, known, done)
     return done
 
 
@@ -113,7 +115,7 @@ class _Bench:
         for data in self._manifests():
             with suppress(FabrikaError):
                 manifest = parse_manifest(data, file)
-                self._keep_content(file)
+                self.keep_content(file)
                 write_whole(file, data, "manifest")
                 return manifest
         raise IntegrityError(
@@ -130,7 +132,7 @@ class _Bench:
         for file in self._starting(b"{"):
             yield (self.path / file).read_bytes()
 
-    def _keep_content(self, file: Path) -> None:
+    def keep_content(self, file: Path) -> None:
         """Keep what lies in a file that is about to be replaced; sealed, if an episode.
 
         A copy: until the new file is in its place, whoever mends again needs the old one.
@@ -201,7 +203,7 @@ class _Bench:
         owed = json.dumps(sorted((lost | asked(self.path)) - rows.keys()))
         with closing(Index.create(staged, {"manifest": text, OWED: owed})) as fresh:
             fresh.add([rows[position] for position in sorted(rows)])
-        self._keep_content(file)
+        self.keep_content(file)
         with suppress(FileNotFoundError):
             self.take_out("index.sqlite-journal")
         staged.replace(file)

@@ -28,7 +28,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -133,18 +133,21 @@ class Store:
                     f"{path} holds {name} {found.get(name)!r}, not {value!r}. "
                     "Choose another folder."
                 )
-        return cls._writer(path, alone=False)
+        return cls._writer(path, lambda: _join(path))
 
     @classmethod
-    def alone(cls, path: Path) -> Store:
-        """An existing store, to write to with nobody else. Raises `BusyError` at once."""
-        return cls._writer(path, alone=True)
+    def alone(cls, path: Path, lock: IO[bytes] | None = None) -> Store:
+        """An existing store, to write to with nobody else. ``lock``: of `alone_in`, if held.
+
+        Raises `BusyError` at once if anybody else works in it.
+        """
+        return cls._writer(path, lambda: lock or _hold(path))
 
     @classmethod
-    def _writer(cls, path: Path, *, alone: bool) -> Store:
+    def _writer(cls, path: Path, take: Callable[[], IO[bytes]]) -> Store:
         with ExitStack() as undo, disk_errors(path):
             manifest = read_manifest(path)
-            lock = undo.enter_context(_hold(path) if alone else _join(path))
+            lock = undo.enter_context(take())
             for name in FOLDERS:
                 (path / name).mkdir(exist_ok=True)
             store = cls(path, manifest, lock)
@@ -237,10 +240,10 @@ class Store:
 
 
 @contextmanager
-def alone_in(path: Path) -> Iterator[None]:
+def alone_in(path: Path) -> Iterator[IO[bytes]]:
     """Holds a store's folder against all other writers. Raises `BusyError` at once."""
-    with disk_errors(path), _hold(path):
-        yield
+    with disk_errors(path), _hold(path) as lock:
+        yield lock
 
 
 def is_store(path: Path) -> bool:
@@ -277,6 +280,8 @@ def seal_bytes(store: Path, data: bytes) -> str:
     there = target.is_file() and sha256(target.read_bytes()) == digest
     with disk_errors(store):
         target.parent.mkdir(exist_ok=True)
+        if target.parent.is_symlink():
+            raise IntegrityError(f"{target.parent} is a symbolic link: see `fabrika repair`.")
         if there:  # who renamed it may have died before it flushed the folder
             flush(target.parent)
         else:

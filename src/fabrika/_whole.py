@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fabrika._disk import FORBIDDEN, NO_SPACE, fail_point, flush, make_folder
@@ -46,13 +46,18 @@ def whole_folder(out: Path) -> Iterator[Path]:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """The writer's lock; the system frees it if the process dies."""
+    busy: BusyError | None = BusyError(
+        f"another process is writing {folder}. Wait for it, or stop it."
+    )
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise BusyError(f"another process is writing {folder}. Wait for it, or stop it.") from error
-    try:
+        with suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it before may have renamed or removed it: the path is another folder then.
+            if os.path.samestat(os.fstat(handle), folder.lstat()):
+                busy = None
+        if busy:
+            raise busy
         yield
     finally:
         os.close(handle)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fabrika import IntegrityError, Result, Store, run_scenarios
+from fabrika import BusyError, IntegrityError, Result, Store, run_scenarios
 from fabrika._index import Index
 from fabrika._pool import Job
 from fabrika._repair import Repaired, repair_store
 from fabrika._station import Station
+from fabrika._store import seal_bytes
 from fabrika._verify import Damage, verify_store
+from faults import forget
 
 TASK, COUNT = "faults/diverges-v1", 7
 """Two of its scenarios are void: a row without an episode."""
@@ -132,7 +134,7 @@ def test_a_forged_row_is_not_made_true(store: Path) -> None:
     """A row with a right checksum, of an episode that never was."""
     with Store.alone(store) as opened:
         row = opened.rows()[0]
-        opened.index.remove([row.index])
+        forget(opened, row.index)
         forged = Result.from_json(row.to_json().replace(row.digest, "ab" * 32))
         opened.index.add([forged])
     assert [damage.code for damage in verify_store(store)] == ["episode-missing"]
@@ -173,7 +175,7 @@ def test_a_repair_that_was_cut_short_is_gone_on_with(store: Path) -> None:
 def test_a_sound_index_of_yesterday_is_found(store: Path) -> None:
     with Store.alone(store) as opened:
         before = opened.digest()
-        opened.index.remove([COUNT - 1])
+        forget(opened, COUNT - 1)
     assert [damage.code for damage in verify_store(store)] == ["row"]
     mend(store)
     with Store.open(store) as opened:
@@ -199,6 +201,32 @@ def test_a_link_is_found_and_nothing_outside_is_touched(store: Path, tmp_path: P
     assert (outside / "precious").is_file()
 
 
+def test_nothing_is_sealed_through_a_link(store: Path, tmp_path: Path) -> None:
+    with Store.open(store) as opened:
+        row = next(row for row in opened.iterate() if row.digest)
+        data = opened.object(row.digest).read_bytes()
+    folder = store / "objects" / row.digest[:2]
+    folder.rename(tmp_path / "outside")
+    (tmp_path / "outside" / f"{row.digest}.npz").unlink()
+    folder.symlink_to(tmp_path / "outside")
+    with pytest.raises(IntegrityError, match="symbolic link"):
+        seal_bytes(store, data)
+    assert list((tmp_path / "outside").glob(f"{row.digest}*")) == []
+
+
+def test_nobody_comes_between_mending_and_making_again(store: Path) -> None:
+    def run(mended: Store, wanted: list[int]) -> list[Result]:
+        for opening in (lambda: Store.resume(store, {}), lambda: Store.alone(store)):
+            with pytest.raises(BusyError):
+                opening()
+        return again(mended, wanted)
+
+    next((store / "objects").rglob("*.npz")).unlink()
+    (store / "lock").write_text("x")  # held all the while, and emptied
+    assert len(repair_store(store, run=run).regenerated) == 1
+    assert verify_store(store) == []
+
+
 def test_a_row_that_is_no_text_costs_no_other(store: Path) -> None:
     data = bytearray((store / "index.sqlite").read_bytes())
     data[data.index(b'"index":3,') + 1] ^= 0x80
@@ -218,5 +246,5 @@ def test_a_slow_reader_stops_no_writer(store: Path) -> None:
     with Store.open(store) as reader, Store.alone(store) as writer:
         rows = reader.iterate()
         first = next(rows)
-        writer.index.remove([COUNT - 1])
+        forget(writer, COUNT - 1)
         assert [first.index, *(row.index for row in rows)] == list(range(COUNT - 1))

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from fabrika import Result, Store, run_scenarios
+from faults import planted
 
-PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
 TIERS = {"small": (90, 3, 1.5), "release": (5000, 80, 5.0)}
 """Scenarios, kills, and seconds between two of them."""
 SCENARIO = "faults/worked-v1"
@@ -30,12 +30,7 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
         pytest.skip("Ray is not installed")
     from fabrika.cluster import _session, _trust
 
-    before = dict(os.environ)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        rest = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGINS), *rest]))
-        patch.setenv("FAULTS_FOLDER", str(tmp_path))
+    with planted(tmp_path) as patch:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.delenv("RAY_ADDRESS", raising=False)
         _trust.cluster_address()
@@ -51,8 +46,6 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
         yield made
         _session.leave(ray)
         made.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
 
 
 class Killer:

@@ -21,7 +21,7 @@ from fabrika._store import Store
 from fabrika.cli._options import cores
 
 WORKERS = (1, 2, 4)
-EACH = 4
+EACH = 8
 """Scenarios run for each episode asked for: at the end of a run workers idle, and that counts."""
 _WAIT = 0.25
 

@@ -37,7 +37,8 @@ def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_j
     \b
     Example: fabrika verify runs/toy-reach-v1-s0
     """
-    parts = [_verified(kind, place, sample or 0, seed) for kind, place in _parts(folder)]
+    parts = list(_own_findings(folder))
+    parts += [_verified(kind, place, sample or 0, seed) for kind, place in _parts(folder, parts)]
     ok = all(part["ok"] for part in parts)
     if as_json:
         whole = {name: value for name, value in parts[0].items() if name != "path"}
@@ -56,7 +57,36 @@ def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_j
     ctx.exit(0 if ok else INTEGRITY)
 
 
-def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
+def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
+    """What is wrong with a run's own files, and with what its ledger tells of."""
+    from fabrika._errors import FabrikaError
+    from fabrika._ledger import read_row
+    from fabrika.cli._run_folder import read_manifest
+
+    def finding(code: str, where: str, message: str) -> dict[str, str]:
+        return {"code": code, "where": where, "message": message}
+
+    if not (run / "run.json").is_file():
+        return
+    found, made = [], False
+    try:
+        read_manifest(run)
+    except FabrikaError as error:
+        found.append(finding("manifest", "run.json", str(error)))
+    for file in sorted((run / "ledger").glob("*.json")):
+        try:
+            row = read_row(file)
+            made |= row.stage == "generate" and row.outcome == "done"
+        except FabrikaError as error:
+            found.append(finding("ledger", f"ledger/{file.name}", str(error)))
+    if made and not (run / "train").is_dir():
+        message = "its ledger tells of demonstrations. `fabrika trash` lists what was deleted."
+        found.append(finding("store-missing", "train", message))
+    if found:
+        yield {"path": str(run), "ok": False, "format": "run", "episodes": 0, "findings": found}
+
+
+def _parts(folder: Path, known: list[dict[str, Any]]) -> Iterator[tuple[str, Path]]:
     """What can be verified in a folder, each with its kind."""
     from fabrika._errors import UsageError
 
@@ -66,7 +96,7 @@ def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
     ]
     yield from (("store", place) for place in stores)
     yield from (("dataset", place) for place in datasets)
-    if not stores and not datasets:
+    if not stores and not datasets and not known:
         raise UsageError(
             f"{folder} holds no run, no store of episodes (manifest.json) and no LeRobot dataset "
             "(meta/info.json)."

@@ -21,6 +21,8 @@ from fabrika.cli._options import cores
 
 FORMAT = 1
 """Version of run.json. Read: this one. Written: this one."""
+CLAIM = ("task", "seed", "sensors", "settings")
+"""What must be equal for a run to be gone on with."""
 PACKAGES = ("fabrika", "numpy", "mujoco", "torch", "onnxruntime", "pyarrow", "av")
 
 
@@ -85,6 +87,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = dict(json.loads(file.read_text()))
         form, made_by = manifest["format"], manifest["versions"]["fabrika"]
+        missing = [name for name in CLAIM if name not in manifest]
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{file} cannot be read: {error!r}.") from error
     if form != FORMAT:
@@ -92,6 +95,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path} has format {form}; this version of Fabrika reads {FORMAT}. It was made by "
             f"fabrika {made_by}: use that one, or another --out."
         )
+    if missing:
+        raise IntegrityError(f"{file} cannot be read: it has no {', '.join(missing)}.")
     return manifest
 
 

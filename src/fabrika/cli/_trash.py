@@ -99,8 +99,8 @@ def trash(folder: Path, empty: bool, as_json: bool) -> None:
     """
     rows = _rows(folder)
     if empty:
-        for row in rows:
-            shutil.rmtree(row["trash"])
+        for place in [Path(row["trash"]) for row in rows] + _notes_alone(folder):
+            shutil.rmtree(place)
         _say({"destroyed": len(rows)}, as_json, f"{len(rows)} destroyed")
     elif as_json:
         emit(rows)
@@ -119,6 +119,12 @@ def _rows(folder: Path) -> list[dict[str, str]]:
             if (note.parent / Path(names["from"]).name).is_dir():  # else a crash left the note
                 found.append({"name": note.parent.name, **names, "trash": str(note.parent)})
     return sorted(found, key=lambda row: row["deleted"])
+
+
+def _notes_alone(folder: Path) -> list[Path]:
+    """What a `delete` or `restore` left that was killed: a note, and nothing beside it."""
+    notes = (folder / TRASH).glob(f"*/{_NOTE}")
+    return [note.parent for note in notes if list(note.parent.iterdir()) == [note]]
 
 
 def _say(data: dict[str, Any], as_json: bool, words: str) -> None:
