@@ -15,7 +15,7 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist worksteal
 
-# Full disks, kills and power cuts, as far as before a release: half an hour.
+# Full disks, kills and power cuts, as far as before a release: 40 minutes.
 faults: setup
 	$(BIN)/pytest tests/faults --tier release -n 2 --dist worksteal
 

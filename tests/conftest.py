@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--tier",
         choices=("small", "release"),
         default="small",
-        help="how far tests/faults goes: small takes two minutes, release half an hour",
+        help="how far tests/faults goes: small takes minutes, release 40 of them",
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -22,7 +23,7 @@ from fabrika import Store
 from fabrika._errors import FabrikaError, InterruptedRunError, ResourceError, UsageError
 from fabrika.cli import main
 from fabrika.cli._bench import measure
-from fabrika.cli._errors import explain
+from fabrika.cli._errors import Program, explain
 
 TOY = "toy/reach-v1"
 ROLLOUT = ("task", "actor", "split", "start", "tried", "passed", "reasons", "safety_violations")
@@ -304,6 +305,22 @@ def test_a_policy_that_reads_truth_is_refused(
     assert result.exit_code == 6 and "truth/target" in result.stderr and not out.exists()
 
 
+def test_what_breaks_of_ctrl_c_is_an_interruption() -> None:
+    """An import that is cut short leaves halves behind, and the next one fails otherwise."""
+
+    @click.command()
+    def halves() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise AttributeError("partially initialized module") from None
+
+    program = Program(name="p", commands={"halves": halves})
+    result = CliRunner().invoke(program, ["halves"])
+    assert result.exit_code == 4 and "same command" in result.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_generate_goes_on(faults: None, tmp_path: Path, number: int) -> None:
     """Stopped and gone on with gives the same store as never stopped."""
@@ -322,7 +339,7 @@ def test_an_interrupted_generate_goes_on(faults: None, tmp_path: Path, number: i
     told = process.communicate(timeout=30)[1]
     if process.returncode != 0:  # else it was quicker than the signal
         assert process.returncode == 4, told
-        assert "run the same command to go on" in told and "Traceback" not in told
+        assert "same command goes on" in told and "Traceback" not in told
     for folder in (store, tmp_path / "whole"):
         assert call(*words, folder).exit_code == 0
     with Store.open(store) as stopped, Store.open(tmp_path / "whole") as whole:

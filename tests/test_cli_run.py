@@ -124,20 +124,30 @@ def test_what_a_run_made_can_be_listed_shown_and_verified(finished: Path, tmp_pa
 
 
 def test_what_a_run_has_lost_of_its_own_is_found(finished: Path, tmp_path: Path) -> None:
-    def codes() -> set[str]:
+    def codes() -> set[tuple[str, str]]:
         result = CliRunner().invoke(main, ["verify", str(copy), "--json"])
         assert result.exit_code == 6
         own = json.loads(result.stdout)["parts"][0]
         assert own["path"] == str(copy)
-        return {finding["code"] for finding in own["findings"]}
+        return {(finding["code"], finding["where"]) for finding in own["findings"]}
 
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
-    shutil.rmtree(copy / "train")
-    assert codes() == {"store-missing"}
-    (copy / "run.json").write_text("{}")
-    next((copy / "ledger").glob("*.json")).write_text("{}")
-    assert codes() == {"manifest", "ledger", "store-missing"}
+    assert CliRunner().invoke(main, ["verify", str(copy)]).exit_code == 0
+    for part in ("train", "dataset", "evidence/zero"):
+        shutil.rmtree(copy / part)
+    assert codes() == {("missing", part) for part in ("train", "dataset", "evidence/zero")}
+    mended = CliRunner().invoke(main, ["repair", str(copy)])
+    assert mended.exit_code == 6 and "not mended: train" in mended.stdout
+    assert "fabrika run toy/reach-v1" in mended.stdout  # how to make it anew
+    whole = json.loads((copy / "run.json").read_text())
+    row = sorted((copy / "ledger").glob("*.json"))[-1]
+    row.write_text("{}")
+    for broken in ({}, [1], {**whole, "settings": {"episodes": "x"}}, {**whole, "seed": "x"}):
+        (copy / "run.json").write_text(json.dumps(broken))
+        assert {("manifest", "run.json"), ("ledger", f"ledger/{row.name}")} <= codes()
+        told = CliRunner().invoke(main, ["extend", str(copy), "--to", "99", "--json"])
+        assert told.exit_code == 6 and "run.json" in json.loads(told.stdout)["error"]["message"]
 
 
 def test_an_interrupted_run_says_how_to_go_on(faults: None, tmp_path: Path) -> None:
@@ -153,6 +163,6 @@ def test_an_interrupted_run_says_how_to_go_on(faults: None, tmp_path: Path) -> N
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGINT)
     stdout, told = process.communicate(timeout=30)
-    assert process.returncode == 4 and "run the same command to go on" in told
+    assert process.returncode == 4 and "same command goes on" in told
     assert stdout == "" and "Traceback" not in told
     assert ledger(folder) == ["generate"] and not (folder / "dataset").exists()

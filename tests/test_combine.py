@@ -124,6 +124,35 @@ def test_a_store_with_gaps_is_extended_to_a_total(tmp_path: Path) -> None:
         assert store.index.positions() == [0, 1, 2, 3, 6]
 
 
+def test_nothing_is_put_inside_a_store(whole: Path, tmp_path: Path) -> None:
+    part = make(tmp_path / "part", 20)
+    for out in (whole / "sub", whole / "objects" / "sub"):
+        for words in (("split", whole, "--parts", 2), ("merge", whole, part)):
+            assert "inside the store" in call(*words, "--out", out, code=2)["error"]["message"]
+        told = call("generate", TASK.name, "--out", out, "-n", 1, "--workers", 1, code=2)
+        assert "inside the store" in told["error"]["message"]
+    assert call("verify", whole)["ok"] is True
+
+
+def test_a_list_of_runs_survives_a_bad_one(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad" / "train").mkdir(parents=True)
+    (tmp_path / "bad" / "run.json").write_text("[]")
+    shutil.copytree(whole, tmp_path / "headless")
+    (tmp_path / "headless" / "manifest.json").unlink()
+    rows = {Path(row["run"]).name: row["problem"] for row in call("list", "runs", "--in", tmp_path)}
+    assert rows["whole"] == "" and "cannot be read" in rows["bad"]
+    assert "fabrika repair" in rows["headless"]
+    assert call("repair", tmp_path / "headless") and call("verify", tmp_path / "headless")["ok"]
+
+
+def test_a_sample_counts_what_there_is_and_equal_stores_show_one_digest(
+    whole: Path, tmp_path: Path
+) -> None:
+    assert call("verify", whole, "--sample", 500)["episodes"] == COUNT
+    shutil.copytree(whole, tmp_path / "copy")
+    assert call("verify", whole)["digest"] == call("verify", tmp_path / "copy")["digest"]
+
+
 def test_a_forged_note_in_the_trash_brings_nothing_elsewhere(whole: Path, tmp_path: Path) -> None:
     call("delete", whole)
     (note,) = tmp_path.glob(".trash/*/fabrika-deleted.json")

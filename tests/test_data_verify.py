@@ -114,6 +114,17 @@ def film(change: Callable[[list[np.ndarray]], Sequence[np.ndarray]], fps: int = 
     return plant
 
 
+def flipped(name: str) -> Plant:
+    """One bit of a file, in its middle."""
+
+    def plant(root: Path) -> None:
+        data = bytearray((root / name).read_bytes())
+        data[len(data) // 2] ^= 4
+        (root / name).write_bytes(bytes(data))
+
+    return plant
+
+
 def both(*plants: Plant) -> Plant:
     def plant(root: Path) -> None:
         for one in plants:
@@ -295,6 +306,12 @@ FAULTS: list[tuple[str, Plant]] = [
     ("fingers-still", both(vectors(constant), renamed("left_hand/thumb"))),
     ("action-next-state", vectors(next_state)),
     ("action-state", vectors(lambda _, state: state[:, :2])),
+    ("file-checksum", flipped(DATA)),
+    ("file-checksum", flipped(VIDEO)),
+    ("file-checksum", flipped("meta/provenance.json")),
+    ("file-checksum", lambda root: (root / "meta/checksums.json").unlink()),
+    ("file-checksum", lambda root: (root / "meta/checksums.json").write_text("[]")),
+    ("file-checksum", lambda root: (root / "meta/provenance.json").unlink()),
 ]
 
 
@@ -305,6 +322,10 @@ def test_a_planted_fault_is_found(sound: Path, tmp_path: Path, code: str, plant:
     root = tmp_path / "dataset"
     shutil.copytree(sound, root)
     plant(root)
+    if code != "file-checksum":  # as if another writer had left it so
+        (root / "meta/checksums.json").unlink()
+        told = in_json("meta/provenance.json", lambda provenance: provenance.pop("checksums"))
+        told(root)
     report = verify_lerobot(root)
     severities = {finding.severity for finding in report.findings if finding.code == code}
     assert severities, [(finding.code, finding.message) for finding in report.findings]
@@ -333,6 +354,7 @@ def test_nothing_of_ours_is_needed(sound: Path, tmp_path: Path) -> None:
     root = tmp_path / "foreign"
     shutil.copytree(sound, root)
     (root / "meta/provenance.json").unlink()
+    (root / "meta/checksums.json").unlink()
     ours = pq.read_table(root / TABLE)
     theirs = [n for n in ours.column_names if n.startswith(("videos/", "data/", "dataset_"))]
     pq.write_table(ours.select(["episode_index", "tasks", "length", *theirs]), root / TABLE)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from fabrika._disk import disk_errors
 from fabrika._errors import IntegrityError, UsageError
 from fabrika._ledger import account
 from fabrika._result import Result
-from fabrika._store import Store, seal_bytes
+from fabrika._store import Store, refuse_inside, seal_bytes
 from fabrika._whole import whole_folder
 
 PART = ("task", "actor", "split", "draw", "source", "versions")
@@ -43,7 +44,8 @@ def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | Non
                     )
         asked = [position for store in stores for position in store.index.positions()]
         rows = ((store, row) for store in stores for row in store.iterate())
-        return _copy(first, rows, out, asked, "merge", on_progress)
+        done = partial(_report, on_progress, 0, len(asked))
+        return _copy(first, rows, out, asked, "merge", done)
 
 
 def split_store(
@@ -57,13 +59,21 @@ def split_store(
         positions = store.index.positions()
         if not 1 <= parts <= len(positions):
             raise UsageError(f"{source} has {len(positions)} scenarios: 1 to so many parts.")
+        refuse_inside(out)
         edges = [round(len(positions) * part / parts) for part in range(parts + 1)]
-        with whole_folder(out) as partial:  # all parts or none: so it can be done again
+        with whole_folder(out) as folder:  # all parts or none: so it can be done again
             for part in range(parts):
                 asked = positions[edges[part] : edges[part + 1]]
                 rows = ((store, row) for row in store.index.rows(asked[0], asked[-1]))
-                _copy(store, rows, partial / f"part-{part}", asked, "split", on_progress)
+                done = partial(_report, on_progress, edges[part], len(positions))
+                _copy(store, rows, folder / f"part-{part}", asked, "split", done)
         return [out / f"part-{part}" for part in range(parts)]
+
+
+def _report(on_progress: Progress | None, before: int, total: int, done: int) -> None:
+    """Tell how many rows are done of all."""
+    if on_progress:
+        on_progress(before + done, total)
 
 
 def _copy(
@@ -72,25 +82,26 @@ def _copy(
     out: Path,
     asked: Sequence[int],
     stage: str,
-    on_progress: Progress | None,
+    on_progress: Callable[[int], None],
 ) -> int:
     """A new store like one that is there, with these rows and their episodes.
 
     Its ledger has a row that names the scenarios, so that repair knows what there has to be.
     """
+    refuse_inside(out)
     kept = {name: value for name, value in like.manifest.items() if name not in ("format", "minor")}
     task, actor, split = (str(kept.get(name, "")) for name in ("task", "actor", "split"))
     with (
-        whole_folder(out) as partial,
+        whole_folder(out) as folder,
         disk_errors(out),
-        Store.create(partial, kept) as store,
-        account(partial, stage=stage, task=task, actor=actor, split=split, asked=set(asked)),
+        Store.create(folder, kept) as store,
+        account(folder, stage=stage, task=task, actor=actor, split=split, asked=set(asked)),
     ):
         batch: list[Result] = []
         for number, (source, row) in enumerate(rows, 1):
             if row.digest:
                 data = source.object(row.digest)
-                if not data.is_file() or seal_bytes(partial, data.read_bytes()) != row.digest:
+                if not data.is_file() or seal_bytes(folder, data.read_bytes()) != row.digest:
                     raise IntegrityError(
                         f"episode {row.digest} of {source.path} is missing or was altered: "
                         f"`fabrika repair {source.path}` first."
@@ -99,7 +110,6 @@ def _copy(
             if len(batch) == _BATCH:
                 store.index.add(batch)
                 batch = []
-            if on_progress:
-                on_progress(number, len(asked))
+            on_progress(number)
         store.index.add(batch)
         return store.count().total()

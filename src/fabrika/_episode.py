@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fabrika._errors import IntegrityError, VersionError
+from fabrika._errors import IntegrityError, VersionError, in_words
 from fabrika._scenario import Scenario
 from fabrika._signals import Array, Signals
 
@@ -157,7 +157,7 @@ def load_episode(data: bytes) -> Episode:
     except VersionError:
         raise
     except Exception as error:  # zipfile, numpy and json each raise their own kinds
-        raise IntegrityError(f"this is not an episode file: {error!r}") from error
+        raise IntegrityError(f"this is not an episode file: {in_words(error)}") from error
 
 
 def _load(data: bytes) -> Episode:

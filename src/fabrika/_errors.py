@@ -105,3 +105,8 @@ class BusyError(FabrikaError):
     """Another process is writing to the same store."""
 
     exit_code = 8
+
+
+def in_words(error: Exception) -> str:
+    """What is wrong with a file that cannot be read; of a `KeyError`, that something is missing."""
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

@@ -33,7 +33,7 @@ import numpy as np
 
 from fabrika._disk import disk_errors, make_folder, write_whole
 from fabrika._energy import EnergyMeter
-from fabrika._errors import IntegrityError, ResourceError, VersionError
+from fabrika._errors import IntegrityError, ResourceError, VersionError, in_words
 from fabrika._result import Result
 from fabrika._signals import Array
 
@@ -260,7 +260,7 @@ def read_row(path: Path) -> Row:
             times = {name: datetime.fromisoformat(found[name]) for name in ("start", "end")}
             return Row(**{**found, **times})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise IntegrityError(f"{path} cannot be read ({error!r}). {hint}") from error
+        raise IntegrityError(f"{path} cannot be read ({in_words(error)}). {hint}") from error
     if version != FORMAT:
         raise VersionError(f"{path} has format {version}; this version of Fabrika reads {FORMAT}.")
     raise IntegrityError(f"{path} is not what was written: its checksum is another. {hint}")

@@ -120,7 +120,7 @@ class _Bench:
                 return manifest
         raise IntegrityError(
             f"{self.path} cannot be mended: neither manifest.json nor its copy in index.sqlite can "
-            "be read. Its episodes are still in objects/."
+            "be read. The command that made it makes one around the episodes in objects/."
         )
 
     def _manifests(self) -> Iterator[bytes]:

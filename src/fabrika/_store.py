@@ -25,6 +25,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import platform
 import time
 from collections import Counter
@@ -37,7 +38,7 @@ from typing import IO, Any
 
 from fabrika._disk import PARTS, disk_errors, flush, make_folder, sha256, write_whole
 from fabrika._episode import Episode, dump_episode, load_episode
-from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
+from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError, in_words
 from fabrika._index import Index
 from fabrika._result import Result
 from fabrika._tier import EPISODES
@@ -90,6 +91,7 @@ class Store:
 
         Raises `UsageError` if a store, or something else, is there already.
         """
+        refuse_inside(path)
         with ExitStack() as undo, disk_errors(path):
             if path.exists() and (not path.is_dir() or _foreign(path)):
                 raise UsageError(f"{path} exists and is not a store. Choose another folder.")
@@ -251,6 +253,19 @@ def is_store(path: Path) -> bool:
     return (path / "manifest.json").is_file()
 
 
+def is_like_store(path: Path, least: int = 2) -> bool:
+    """True if the folder holds a store, or what damage left of one: so many of its parts."""
+    parts = ("manifest.json", "index.sqlite", *FOLDERS)  # anybody may have a folder "objects"
+    return sum((path / part).exists() for part in parts) >= least
+
+
+def refuse_inside(path: Path) -> None:
+    """Raise `UsageError` for a place inside a store: repair would take out what is put there."""
+    for parent in Path(os.path.abspath(path)).parents:  # noqa: PTH100  # it may be a link
+        if is_store(parent) and (parent / "index.sqlite").is_file():
+            raise UsageError(f"{path} is inside the store {parent}. Choose another folder.")
+
+
 def digest_of(rows: Iterable[Result]) -> str:
     """SHA-256 over rows in order, without the clocks; one row at a time is in memory."""
     total, between = hashlib.sha256(), b""
@@ -302,6 +317,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises `UsageError` if there is none, `IntegrityError` if it was altered, `VersionError` if a
     newer version of Fabrika wrote it.
     """
+    if not is_store(path) and is_like_store(path):
+        raise IntegrityError(
+            f"{path} has no manifest.json. If the command that makes it was stopped as it began, "
+            f"run it again; if not, `fabrika repair {path}` may mend it."
+        )
     if not is_store(path):
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
     return parse_manifest((path / "manifest.json").read_bytes(), path / "manifest.json")
@@ -317,7 +337,7 @@ def parse_manifest(data: bytes, where: Path) -> dict[str, Any]:
         bare = minor == 0 and "checksum" not in found
         whole = bare or found.pop("checksum") == _checksum(found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise IntegrityError(f"{where} cannot be read: {error!r}.") from error
+        raise IntegrityError(f"{where} cannot be read: {in_words(error)}.") from error
     if (form, minor) > (FORMAT, MINOR) or form != FORMAT:
         raise VersionError(
             f"{where.parent} has format {form}.{minor}; this version of Fabrika reads {FORMAT}.0 "

@@ -16,7 +16,7 @@ from fabrika._errors import FabrikaError, IntegrityError, UsageError
 from fabrika._index import Index
 from fabrika._ledger import read_row
 from fabrika._result import Result
-from fabrika._store import DAMAGED, object_path, parse_manifest
+from fabrika._store import DAMAGED, is_like_store, object_path, parse_manifest
 
 CODES = {
     "manifest": "manifest.json is missing, or is not what was written",
@@ -61,9 +61,7 @@ def verify_store(
     Raises `UsageError` if the folder is no store at all, `VersionError` if a newer version of
     Fabrika wrote it.
     """
-    if not path.is_dir() or not any(
-        (path / name).exists() for name in ("manifest.json", "index.sqlite", "objects")
-    ):
+    if not is_like_store(path, 1):
         raise UsageError(f"{path} is not a store: it has no manifest.json.")
     found: list[Damage] = []
     manifest = _read_manifest(path, found)

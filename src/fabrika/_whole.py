@@ -24,7 +24,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
     """
     out = Path(os.path.abspath(out))  # noqa: PTH100  # resolve() would follow a dangling link
     if os.path.lexists(out):
-        raise UsageError(f"{out} exists. Choose another folder, or remove it first.")
+        raise UsageError(f"{out} exists. Choose another folder, or move it away: `fabrika delete`.")
     partial = out.with_name(f".{out.name}.partial")
     with _plain_errors(out):
         make_folder(out.parent)

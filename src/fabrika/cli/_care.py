@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fabrika.cli._console import Meter, answer, emit, say, table
+from fabrika.cli._console import Meter, answer, counted, emit, say, table
 from fabrika.cli._errors import INTEGRITY, LOSSES
 from fabrika.cli._options import FILE, FOLDER, json_option, out_option
 
 if TYPE_CHECKING:
     from fabrika._result import Result
     from fabrika._store import Store
+
+
+MADE = {
+    "generate": ("train",),
+    "export": ("dataset",),
+    "train": ("policy/policy.onnx",),
+    "validate": ("evidence/policy", "evidence/expert", "evidence/zero", "decision.json"),
+    "report": ("report.html",),
+}
+"""What each stage of a run leaves in its folder."""
 
 
 @click.command()
@@ -49,11 +59,13 @@ def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_j
             if found:
                 rows = [[f["code"], f["where"], f["message"]] for f in found]
                 table(("code", "where", "what is wrong"), rows)
-            word = "sound" if part["ok"] else f"{len(found)} findings"
+            word = "sound" if part["ok"] else counted(len(found), "finding")
             frames = f", {part['frames']} frames" if "frames" in part else ""
             drawn = f", drawn at random by seed {seed}; no others were read"
             end = f"{frames}{drawn if 'sample' in part else ''}"
             answer(f"{part['path']}: {word}; {part['episodes']} episodes{end}")
+            if "digest" in part:
+                answer(f"  digest {part['digest']}")
     ctx.exit(0 if ok else INTEGRITY)
 
 
@@ -61,6 +73,7 @@ def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
     """What is wrong with a run's own files, and with what its ledger tells of."""
     from fabrika._errors import FabrikaError
     from fabrika._ledger import read_row
+    from fabrika.cli._extend import put_aside_at
     from fabrika.cli._run_folder import read_manifest
 
     def finding(code: str, where: str, message: str) -> dict[str, str]:
@@ -68,20 +81,26 @@ def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
 
     if not (run / "run.json").is_file():
         return
-    found, made = [], False
+    found, made = [], dict[str, Any]()
     try:
-        read_manifest(run)
+        again = f"; to make it anew: {read_manifest(run)['command']}"
     except FabrikaError as error:
         found.append(finding("manifest", "run.json", str(error)))
+        again = ""
     for file in sorted((run / "ledger").glob("*.json")):
         try:
             row = read_row(file)
-            made |= row.stage == "generate" and row.outcome == "done"
         except FabrikaError as error:
             found.append(finding("ledger", f"ledger/{file.name}", str(error)))
-    if made and not (run / "train").is_dir():
-        message = "its ledger tells of demonstrations. `fabrika trash` lists what was deleted."
-        found.append(finding("store-missing", "train", message))
+            continue
+        if row.outcome == "done":
+            made[row.stage] = max(row.start, made.get(row.stage, row.start))
+    for stage, parts in MADE.items():
+        there = stage in made and (stage == "generate" or made[stage] >= put_aside_at(run))
+        for part in parts if there else ():
+            if not (run / part).exists():
+                told = f"its ledger tells of it. `fabrika trash` lists what was deleted{again}."
+                found.append(finding("missing", part, told))
     if found:
         yield {"path": str(run), "ok": False, "format": "run", "episodes": 0, "findings": found}
 
@@ -96,7 +115,12 @@ def _parts(folder: Path, known: list[dict[str, Any]]) -> Iterator[tuple[str, Pat
     ]
     yield from (("store", place) for place in stores)
     yield from (("dataset", place) for place in datasets)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}.")
     if not stores and not datasets and not known:
+        runs = [file.parent.name for file in sorted(folder.glob("*/run.json"))]
+        if runs:
+            raise UsageError(f"{folder} is no run; it holds {', '.join(runs)}: verify each.")
         raise UsageError(
             f"{folder} holds no run, no store of episodes (manifest.json) and no LeRobot dataset "
             "(meta/info.json)."
@@ -105,11 +129,10 @@ def _parts(folder: Path, known: list[dict[str, Any]]) -> Iterator[tuple[str, Pat
 
 def stores_in(folder: Path) -> Iterator[Path]:
     """The stores of a run, or the store that the folder is, even if it is damaged."""
-    marks = ("manifest.json", "index.sqlite", "objects")
+    from fabrika._store import is_like_store
+
     places = {folder: 2, folder / "train": 1} | dict.fromkeys(sorted(folder.glob("evidence/*")), 1)
-    for place, least in places.items():  # anybody may have a folder "objects"
-        if sum((place / mark).exists() for mark in marks) >= least:
-            yield place
+    yield from (place for place, least in places.items() if is_like_store(place, least))
 
 
 def _verified(kind: str, place: Path, sample: int, seed: int) -> dict[str, Any]:
@@ -121,15 +144,19 @@ def _verified(kind: str, place: Path, sample: int, seed: int) -> dict[str, Any]:
         found = [{"code": f.code, "where": f.where, "message": f.message} for f in report.findings]
         head = {"path": str(place), "ok": report.ok, "format": report.format}
         return {**head, **counts, "findings": found}
-    from fabrika._store import FORMAT, MINOR
+    from fabrika._store import FORMAT, MINOR, Store
     from fabrika._verify import verify_store
 
     with Meter(f"verify {place}", 0) as meter:
         damage = verify_store(place, _progress(meter), sample=sample, seed=seed)
     head = {"path": str(place), "ok": not damage, "format": f"store {FORMAT}.{MINOR}"}
     drawn = {"sample": sample, "seed": seed} if sample else {}
-    count = sample or sum(1 for _ in (place / "objects").rglob("*.npz"))
-    return {**head, **drawn, "episodes": count, "findings": [asdict(item) for item in damage]}
+    count = sum(1 for _ in (place / "objects").rglob("*.npz"))
+    more: dict[str, Any] = {"episodes": min(sample, count) if sample else count}
+    if not damage:
+        with Store.open(place) as store:
+            more |= {} if sample else {"digest": store.digest()}
+    return {**head, **drawn, **more, "findings": [asdict(item) for item in damage]}
 
 
 def _progress(meter: Meter) -> Any:
@@ -152,7 +179,8 @@ def repair(ctx: click.Context, folder: Path, policy: Path | None, as_json: bool)
     out as they were, to the bit. What is taken out is kept in the store's folder "damaged".
 
     Exit code 0 if all is as it was, 3 if something is lost that cannot be made again (rows of
-    the ledger), 6 if a store cannot be mended, 8 if somebody works in it.
+    the ledger), 6 if a store cannot be mended or a run lacks more than that, 8 if somebody works
+    in it.
 
     \b
     Example: fabrika repair runs/toy-reach-v1-s0
@@ -161,7 +189,8 @@ def repair(ctx: click.Context, folder: Path, policy: Path | None, as_json: bool)
     from fabrika._repair import Repaired, repair_store
 
     stores = list(stores_in(folder))
-    if not stores:
+    own = [finding for part in _own_findings(folder) for finding in part["findings"]]
+    if not stores and not own:
         raise UsageError(f"{folder} holds no store of episodes. Datasets are exported again.")
     found: dict[Path, Repaired] = {}
     for place in stores:
@@ -172,12 +201,15 @@ def repair(ctx: click.Context, folder: Path, policy: Path | None, as_json: bool)
                 on_progress=_progress(meter),
             )
     if as_json:
-        emit([{"path": str(place), **asdict(done)} for place, done in found.items()])
+        told = [{"path": str(place), **asdict(done)} for place, done in found.items()]
+        emit([*told, {"path": str(folder), "not_mended": own}] if own else told)
     else:
         for place, done in found.items():
             for line in _repaired_words(place, done):
                 answer(line)
-    ctx.exit(LOSSES if any(done.lost for done in found.values()) else 0)
+        for item in own:
+            answer(f"{folder}: not mended: {item['where']}: {item['message']}")
+    ctx.exit(INTEGRITY if own else LOSSES if any(done.lost for done in found.values()) else 0)
 
 
 def _again(store: Store, wanted: list[int], policy: Path | None) -> Iterator[Result]:
@@ -210,7 +242,7 @@ def _repaired_words(place: Path, done: Any) -> Iterator[str]:
     for item in done.damage:
         say(f"  {item.code}: {item.where}: {item.message}")
     yield (
-        f"{place}: {len(done.damage)} findings mended; {done.kept} episodes kept, "
+        f"{place}: {counted(len(done.damage), 'finding')} mended; {done.kept} episodes kept, "
         f"{len(done.renamed)} put in their place, {len(done.regenerated)} made again"
     )
     if done.lost:

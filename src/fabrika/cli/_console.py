@@ -62,6 +62,11 @@ def _escape(text: str) -> str:
     return escape(text)
 
 
+def counted(number: int, thing: str) -> str:
+    """ "1 finding", "2 findings"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: "42 s", "3 min 20 s", "2 h 5 min"."""
     whole = round(seconds)
@@ -119,6 +124,8 @@ class Meter(AbstractContextManager["Meter"]):
     ) -> None:
         if self._live:
             click.echo("\r\x1b[2K", err=True, nl=False)
+        if kind and not self.total:
+            return  # it had not begun
         took = duration(time.monotonic() - self._start)
         how = "done" if kind is None else "stopped"
         note = f"; {self._note}" if self._note else ""

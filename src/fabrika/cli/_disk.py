@@ -30,7 +30,7 @@ def require_absent(folder: Path, what: str) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"{folder} exists: {what} is never mixed into what is there. "
-            "Choose another --out, or remove it first."
+            "Choose another --out, or move it away: `fabrika delete`."
         )
 
 

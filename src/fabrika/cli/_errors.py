@@ -14,7 +14,13 @@ from typing import Any
 
 import click
 
-from fabrika._errors import FabrikaError, InterruptedRunError, ResourceError, UsageError
+from fabrika._errors import (
+    FabrikaError,
+    IntegrityError,
+    InterruptedRunError,
+    ResourceError,
+    UsageError,
+)
 from fabrika.cli._console import emit, say
 
 GO_ON = "run the same command to go on"
@@ -58,8 +64,9 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever goes wrong is told once, with the next step."""
         as_json = "--json" in ctx.args
+        stopped: list[int] = []
         try:
-            with _terminated_like_interrupted():
+            with _interruptible(stopped):
                 return super().invoke(ctx)
         except click.UsageError as error:
             if as_json:
@@ -72,7 +79,8 @@ class Program(click.Group):
                 raise
             if os.environ.get("FABRIKA_DEBUG") == "1":
                 traceback.print_exc()
-            known = explain(error)
+            # What breaks after Ctrl-C broke of it: an import that was cut short, say.
+            known = explain(KeyboardInterrupt() if stopped and _unexpected(error) else error)
             if as_json:
                 _emit_error(type(known).__name__, str(known), known.exit_code)
             say(f"fabrika: {known}")
@@ -83,7 +91,10 @@ def explain(error: BaseException) -> FabrikaError:
     """The error as one of the published tree, with a next step."""
     if isinstance(error, InterruptedRunError | KeyboardInterrupt):
         words = str(error).rstrip(".") or "stopped"
-        return InterruptedRunError(f"{words}; {GO_ON}.")
+        again = "" if "same command" in words else f"; {GO_ON}"
+        return InterruptedRunError(f"{words}{again}.")
+    if isinstance(error, IntegrityError) and "repair" not in str(error):
+        return IntegrityError(f"{error} `fabrika verify` finds all damage, `repair` mends stores.")
     if isinstance(error, FabrikaError):
         return error
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in _EXTRAS:
@@ -109,18 +120,28 @@ def _emit_error(kind: str, message: str, code: int) -> None:
     emit({"error": {"kind": kind, "message": message, "exit_code": code}})
 
 
+def _unexpected(error: BaseException) -> bool:
+    """True for what none of Fabrika's own errors is."""
+    return not isinstance(error, FabrikaError)
+
+
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM stops as cleanly as Ctrl-C does."""
+def _interruptible(stopped: list[int]) -> Iterator[None]:
+    """SIGTERM stops as cleanly as Ctrl-C does; ``stopped`` takes the numbers of both."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    heard = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else somebody's own
+        heard.append(signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from fabrika._errors import UsageError
+from fabrika._verify import MOST
 from fabrika.cli._console import say
 from fabrika.cli._episodes import print_summary, roll, summarise
 from fabrika.cli._errors import LOSSES
@@ -23,6 +25,7 @@ from fabrika.cli._options import (
     workers_option,
 )
 
+_MOMENT = "%Y%m%dT%H%M%S%f"
 DERIVED = ("dataset", "policy", "evidence", "decision.json", "report.html")
 """What a run makes from its episodes: made from fewer, it is put aside."""
 
@@ -30,7 +33,7 @@ DERIVED = ("dataset", "policy", "evidence", "decision.json", "report.html")
 @click.command()
 @click.argument("folder", type=FOLDER)
 @click.option(
-    "--to", "total", type=click.IntRange(min=1), required=True, help="Scenarios in total."
+    "--to", "total", type=click.IntRange(1, MOST), required=True, help="Scenarios in total."
 )
 @click.option("--policy", type=FILE, help="The policy file, if the store is a policy's.")
 @workers_option
@@ -95,11 +98,20 @@ def _put_aside(folder: Path) -> None:
     """What was made of fewer episodes goes into one folder; after a crash, the rest follows."""
     there = [name for name in DERIVED if (folder / name).exists()]
     if there:
-        aside = folder / "before" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        aside = folder / "before" / f"{datetime.now(UTC):{_MOMENT}}"
         aside.mkdir(parents=True)
         for name in there:
             (folder / name).rename(aside / name)
         say(f"kept in {aside}: {', '.join(there)}")
+
+
+def put_aside_at(folder: Path) -> datetime:
+    """When a run's results were last put aside to be made anew; long ago if never."""
+    last = datetime.min.replace(tzinfo=UTC)
+    for aside in (folder / "before").glob("*"):
+        with suppress(ValueError):
+            last = max(last, datetime.strptime(aside.name, _MOMENT).replace(tzinfo=UTC))
+    return last
 
 
 def _extend_store(

@@ -36,9 +36,9 @@ def find_episode(text: str, role: str, folder: Path) -> tuple[Path, Result]:
 def find_store(place: Path, role: str) -> Path:
     """The store that ``place`` is, or the one of ``role`` in the run that ``place`` is."""
     from fabrika._errors import UnknownNameError
-    from fabrika._store import is_store
+    from fabrika._store import is_like_store, is_store
 
-    if is_store(place):
+    if is_like_store(place):  # a damaged one will say how to mend it
         return place
     found = {p.name: p for p in (*place.glob("evidence/*"), *place.glob("train")) if is_store(p)}
     if not found:

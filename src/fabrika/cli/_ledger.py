@@ -64,7 +64,7 @@ def ledger(ctx: click.Context, folder: Path, sheet: Path | None, as_json: bool) 
 
 
 def _read(folder: Path) -> _Found:
-    from fabrika._errors import FabrikaError
+    from fabrika._errors import FabrikaError, in_words
     from fabrika._ledger import read_row, row_files
 
     rows, problems = [], []
@@ -78,7 +78,7 @@ def _read(folder: Path) -> _Found:
         try:
             passed += bool(json.loads(file.read_text())["passed"])
         except (ValueError, KeyError, TypeError) as error:
-            problems.append(f"{file} cannot be read: {error!r}.")
+            problems.append(f"{file} cannot be read: {in_words(error)}.")
     return _Found(rows, problems, passed)
 
 

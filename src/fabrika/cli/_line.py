@@ -93,7 +93,7 @@ class Plan:
     type=click.IntRange(min=1),
     help="Steps of training.  [default: 7000, from cameras 4000, or what the task needs]",
 )
-@count_option(default=None, help="Scenarios that the gate judges.  [default: 100]")
+@count_option(default=None, help="Scenarios that the gate judges, 26 or more.  [default: 100]")
 @json_option
 @click.pass_context
 def run(

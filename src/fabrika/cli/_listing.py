@@ -78,19 +78,23 @@ def runs(folder: Path, as_json: bool) -> None:
     \b
     Example: fabrika list runs --in runs
     """
+    from fabrika._store import is_like_store
+    from fabrika.cli._run_folder import read_manifest
+
+    if not folder.is_dir():
+        say(f"there is no folder {folder}; look elsewhere with --in")
     rows = []
     for file in sorted(folder.glob("*/run.json")):
         try:
-            manifest = json.loads(file.read_text())
-            rows.append(_run_row(file.parent, manifest))
-        except (ValueError, KeyError, TypeError) as error:
+            rows.append(_run_row(file.parent, read_manifest(file.parent)))
+        except (ValueError, KeyError, TypeError, FabrikaError) as error:
             rows.append({"run": str(file.parent), "problem": f"cannot be read: {error}"})
-    for file in sorted(folder.glob("*/manifest.json")):
+    for place in sorted(filter(is_like_store, folder.glob("*/"))):
         try:
-            rows.append(_store_row(file.parent))
+            rows.append(_store_row(place))
         except FabrikaError as error:
-            rows.append({"run": str(file.parent), "problem": str(error)})
-    if not rows:
+            rows.append({"run": str(place), "problem": str(error)})
+    if not rows and folder.is_dir():
         say(f"there is no run in {folder}; look elsewhere with --in")
     _show(rows, as_json)
 

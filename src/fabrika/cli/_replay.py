@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fabrika._replay import Replayed
     from fabrika.cli._replay_source import Kind
 
+WORDS = {True: "passed", False: "failed"}
 SHOWN = 20
 """Rows of the table of what is not identical; --json has all."""
 
@@ -113,6 +114,11 @@ def _plain(one: Replayed) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names}
 
 
+def _outcome(one: Replayed) -> str:
+    """How the replay ended; what is damaged was never replayed."""
+    return "-" if one.reason == "damaged" else WORDS[one.passes]
+
+
 def _print(found: Sequence[Replayed], summary: dict[str, Any]) -> None:
     answer(
         f"{summary['identical']} of {summary['replayed']} are identical to the last bit; "
@@ -124,9 +130,8 @@ def _print(found: Sequence[Replayed], summary: dict[str, Any]) -> None:
     if not unlike:
         return
     answer(f"not identical: {reasons_in_words(summary['reasons'], most=20)}")
-    word = {True: "passed", False: "failed"}
     rows = [
-        (one.index, one.reason, one.tier, word[one.passed], word[one.passes], one.detail)
+        (one.index, one.reason, one.tier, WORDS[one.passed], _outcome(one), one.detail)
         for one in unlike[:SHOWN]
     ]
     table(("episode", "why", "tier", "recorded", "replayed", "what differs first"), rows)

@@ -37,11 +37,15 @@ class Source(Protocol):
 
 def find_source(place: Path, role: str) -> tuple[Path, Kind]:
     """The store or the dataset that ``place`` is, or the one of ``role`` in a run folder."""
+    from fabrika._errors import UsageError
+    from fabrika._store import is_store
     from fabrika.cli._find import find_store
 
     for folder in (place, place / "dataset") if role == "dataset" else (place,):
         if (folder / "meta" / "info.json").is_file():
             return folder, "dataset"
+    if role == "dataset" and is_store(place):
+        raise UsageError(f"{place} is a store: it has no dataset. Leave --of out.")
     return find_store(place, role), "store"
 
 

@@ -15,14 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from fabrika._disk import write_whole
-from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError
+from fabrika._errors import BusyError, IntegrityError, UsageError, VersionError, in_words
 from fabrika._ledger import Entry, account
 from fabrika.cli._options import cores
 
 FORMAT = 1
 """Version of run.json. Read: this one. Written: this one."""
-CLAIM = ("task", "seed", "sensors", "settings")
-"""What must be equal for a run to be gone on with."""
+CLAIM: Mapping[str, Any] = {"task": str, "seed": int, "sensors": str, "settings": dict}
+"""What must be equal for a run to be gone on with, and what each is."""
+SETTINGS: Mapping[str, Any] = {
+    "episodes": int,
+    "train_seconds": float | int | None,
+    "train_steps": int | None,
+    "validate": int,
+}
+"""What is in its settings."""
 PACKAGES = ("fabrika", "numpy", "mujoco", "torch", "onnxruntime", "pyarrow", "av")
 
 
@@ -85,19 +92,21 @@ def read_manifest(path: Path) -> dict[str, Any]:
             f"{path} is not a run: it has no run.json. `fabrika list runs` lists runs."
         )
     try:
-        manifest = dict(json.loads(file.read_text()))
+        manifest = json.loads(file.read_text())
         form, made_by = manifest["format"], manifest["versions"]["fabrika"]
-        missing = [name for name in CLAIM if name not in manifest]
+        wrong = [name for name, kinds in CLAIM.items() if not isinstance(manifest[name], kinds)]
+        settings = manifest["settings"]
+        wrong += [n for n, kinds in SETTINGS.items() if not isinstance(settings[n], kinds)]
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{file} cannot be read: {error!r}.") from error
+        raise IntegrityError(f"{file} cannot be read: {in_words(error)}.") from error
     if form != FORMAT:
         raise VersionError(
             f"{path} has format {form}; this version of Fabrika reads {FORMAT}. It was made by "
             f"fabrika {made_by}: use that one, or another --out."
         )
-    if missing:
-        raise IntegrityError(f"{file} cannot be read: it has no {', '.join(missing)}.")
-    return manifest
+    if wrong:
+        raise IntegrityError(f"{file} is not what was written: see its {', '.join(wrong)}.")
+    return dict(manifest)
 
 
 def write_json(path: Path, data: Any) -> None:

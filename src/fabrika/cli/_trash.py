@@ -111,6 +111,8 @@ def trash(folder: Path, empty: bool, as_json: bool) -> None:
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}. Give the one beside whose runs to look.")
     found = []
     for note in (folder / TRASH).glob(f"*/{_NOTE}"):
         with suppress(ValueError, KeyError, TypeError, RecursionError):  # none of ours

@@ -50,9 +50,9 @@ def job_file(system: System, job: ArrayJob) -> str:
 
     Raises `UsageError` if the system needs an option that the job lacks, or has no such thing.
     """
-    for field in _NEEDED.get(system, ()):
-        if not getattr(job, field):
-            raise UsageError(f"{system} needs --{field}.")
+    missing = [f"--{field}" for field in _NEEDED.get(system, ()) if not getattr(job, field)]
+    if missing:
+        raise UsageError(f"{system} needs {', '.join(missing)}.")
     for field in _UNKNOWN.get(system, ()):
         if getattr(job, field):
             raise UsageError(f"{system} knows no --{_OPTIONS.get(field, field)}: leave it out.")

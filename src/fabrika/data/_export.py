@@ -17,6 +17,7 @@ from fabrika._episode import Episode
 from fabrika._errors import UsageError
 from fabrika._store import Store
 from fabrika._whole import whole_folder
+from fabrika.data._checksums import write_checksums
 from fabrika.data._film import Reel
 from fabrika.data._layout import DATA, EPISODES, PICTURES, Feature, Place
 from fabrika.data._meta import (
@@ -213,7 +214,7 @@ class _Writer:
             self._described = []
 
     def _finish(self, files: Sequence[Path]) -> None:
-        """The meta folder; info.json last."""
+        """The meta folder."""
         plan, features = self._plan, self._features
         shutil.rmtree(self._films, ignore_errors=True)
         stats = {
@@ -226,6 +227,7 @@ class _Writer:
         write_stats(self._root, stats)
         write_provenance(self._root, plan)
         write_info(self._root, plan, features, self._frames)
+        write_checksums(self._root)
 
 
 def _within(table: str, place: Place) -> dict[str, int]:

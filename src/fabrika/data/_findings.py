@@ -25,6 +25,7 @@ _ERRORS = {
     "file-missing": "a file that the metadata name is not there",
     "file-stray": "a reader would load this file, but no episode lies in it",
     "file-unreadable": "a file is damaged: it ends early, or is not what its name says",
+    "file-checksum": "a file is not what Fabrika's export wrote",
     "column-missing": "a declared feature has no column",
     "column-stray": "a column is not a declared feature",
     "column-type": "a column has another type than its feature declares",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fabrika._episode import Episode
 from fabrika._result import Result
 from fabrika._tier import DATASET
+from fabrika.data._checksums import WORDS as CHECKSUMS_WORDS
 from fabrika.data._film import Span
 from fabrika.data._layout import (
     DATA,
@@ -180,6 +181,7 @@ def write_provenance(root: Path, plan: Plan) -> None:
         "codec": plan.codec if plan.cameras else None,
         "determinism": DATASET,
         "pixels": PIXELS_WORDS if plan.cameras else None,
+        "checksums": CHECKSUMS_WORDS,
         "exported": len(plan.rows),
         "left_out": plan.left_out,
         "seed": "the 64-bit seed of the purpose 'sample', without its highest bit",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fabrika._errors import UsageError
+from fabrika.data._checksums import check_checksums
 from fabrika.data._findings import Findings, Report
 from fabrika.data._layout import INFO
 from fabrika.data._verify_episodes import Episodes, check_stray_videos, read_episodes
@@ -34,6 +35,8 @@ def verify_lerobot(path: Path, *, on_progress: Say | None = None) -> Report:
         raise UsageError(f"{root} is not a LeRobot dataset: there is no {INFO} in it.")
     say = on_progress or (lambda _: None)
     findings = Findings()
+    say("checksums")
+    check_checksums(root, findings)
     say("metadata")
     claims = read_claims(root, findings)
     tasks = read_tasks(claims, findings)
