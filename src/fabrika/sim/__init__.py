@@ -1,5 +1,6 @@
 """MuJoCo worlds: robots, scenes, sensors, cameras, kinematics."""
 
+from fabrika.sim._catalogue import CATALOGUE, Instance, categories, draw_thing
 from fabrika.sim._cloid import CLOID_CLASS
 from fabrika.sim._kinematics import Kinematics
 from fabrika.sim._kitchen import kitchen, kitchen_materials, sample_look
@@ -10,16 +11,20 @@ from fabrika.sim._things import THINGS, thing
 from fabrika.sim._world import SimWorld, Stage
 
 __all__ = [
+    "CATALOGUE",
     "CLOID_CLASS",
     "THINGS",
     "Group",
     "Hand",
+    "Instance",
     "Kinematics",
     "Limbs",
     "Robot",
     "SimWorld",
     "Stage",
     "body_in_base",
+    "categories",
+    "draw_thing",
     "kitchen",
     "kitchen_materials",
     "sample_look",
