@@ -50,7 +50,7 @@ def run(model: mujoco.MjModel, data: mujoco.MjData, seconds: float) -> None:
 
 def pull(model: mujoco.MjModel, data: mujoco.MjData, part: Part, force: float) -> None:
     """Draw at the handle along its normal, or press the button, with a force [N]."""
-    body = model.body(part.body).id
+    body = model.body(part.joint).id
     turn = data.xmat[body].reshape(3, 3)
     at = data.xpos[body] + turn @ np.array(part.handle)
     way = turn @ np.array(part.out) * (-1 if part.motion == "press" else 1)

@@ -75,7 +75,7 @@ def corners(params: dict[str, Any]) -> np.ndarray:
     x, y, yaw, half = *params["pos"], params["yaw"], params["width"] / 2
     turn = np.array([[cos(yaw), -sin(yaw)], [sin(yaw), cos(yaw)]])
     box = [(a, b) for a in (0.0, -params["depth"]) for b in (-half, half)]
-    return np.array([turn @ corner for corner in box]) + (x, y)
+    return np.array([turn @ corner for corner in box]) + np.array([x, y])
 
 
 @given(st.integers(0, 10_000))

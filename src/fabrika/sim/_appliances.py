@@ -11,16 +11,15 @@ from fabrika.sim._joinery import (
     Params,
     Part,
     Space,
-    Vector,
     add_board,
     add_button,
     add_drawer,
     add_drop_door,
+    add_part,
     add_side_door,
     add_spot,
     case,
     handle_bar,
-    joint,
 )
 from fabrika.sim._shapes import block, geom
 
@@ -58,14 +57,9 @@ def microwave(name: str, p: Params) -> Fixture:
     low, high, panel = p["base"], p["base"] + p["height"], 0.10
     wide = w - panel
     made.geoms = block((-d, -w / 2, 0), (-0.02, w / 2, low))
-    cavity = Fixture()
-    add_side_door(cavity, name, {**p, "hinge": "left"}, wide, low, high)
     shift = panel / 2
-    made.geoms += (
-        f'<body name="{name}_cavity" pos="0 {shift:.6g} 0">'
-        f"{case(wide, d, low, high)}{cavity.geoms}</body>"
-    )
-    made.parts += cavity.parts
+    made.geoms += case(wide, d, low, high, y=shift)
+    add_side_door(made, name, {**p, "hinge": "left"}, wide, low, high, shift)
     made.geoms += block((-d, -w / 2, low), (0, -w / 2 + panel, high))
     add_button(made, name, (0.0, -w / 2 + panel / 2, low + 0.3 * p["height"]))
     add_spot(
@@ -88,13 +82,8 @@ def dishwasher(name: str, p: Params) -> Fixture:
     made.geoms = case(w, d, low, high) + block((-d, -w / 2, 0), (-0.04, w / 2, low))
     size = (d - 0.06, w - 2 * WALL - 0.02, 0.12)
     for word, share in (("lower", 0.08), ("upper", 0.55)):
-        rack = Fixture()
-        add_drawer(rack, f"{name}_{word}", {**p, "mass": 2.5}, size, 0.0, front=False)
-        z = low + share * (high - low)
-        made.geoms += f'<body name="{name}_{word}_rail" pos="-0.055 0 {z:.6g}">{rack.geoms}</body>'
-        made.spots += rack.spots
-        made.spaces += rack.spaces
-        made.parts += rack.parts
+        at = (-0.055, low + share * (high - low))
+        add_drawer(made, f"{name}_{word}", 2.5, size, at, front=False)
     made.spaces.append(Space("inside", name, (-d, -w / 2, low), (0.0, w / 2, high)))
     add_drop_door(made, name, p, w, low, high)
     return made
@@ -119,10 +108,7 @@ def washer(name: str, p: Params) -> Fixture:
         )
     made.geoms += block((-length - 0.02, -r, z - r), (-length - 0.01, r, z + r))
     made.spaces.append(Space("inside", name, (-length, -r, z - r), (0.0, r, z + r)))
-    door = Fixture()
-    add_side_door(door, name, p, 2 * r + 0.06, z - r - 0.03, z + r + 0.03)
-    made.geoms += door.geoms
-    made.parts += door.parts
+    add_side_door(made, name, p, 2 * r + 0.06, z - r - 0.03, z + r + 0.03)
     return made
 
 
@@ -139,17 +125,20 @@ def coffee(name: str, p: Params) -> Fixture:
     middle = (x0 + x1) / 2
     made.geoms += block((x0, -y, high - 0.05), (middle - 0.035, y, high))
     made.geoms += block((middle + 0.035, -y, high - 0.05), (x1, y, high))
-    lid, reach = f"{name}_lid", -x0 + 0.01
-    handle: Vector = (reach - 0.02, 0.0, 0.014 + CLEARANCE)
-    hinge = joint(lid, "hinge", "0 -1 0", 0.0, 1.9, damping=0.05, frictionloss=0.05, armature=2e-3)
-    made.geoms += (
-        f'<body name="{lid}" pos="{x0:.6g} 0 {high + 0.002:.6g}">{hinge}'
-        + block((0, -w / 2 + t, 0), (reach, w / 2 - t, 0.014), mass=0.15)
-        + handle_bar(handle, (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), 0.08)
-        + "</body>"
+    reach = -x0 + 0.01
+    lid = Part(
+        joint=f"{name}_lid",
+        motion="hinge",
+        root=(x0, 0.0, high + 0.002),
+        axis=(0.0, -1.0, 0.0),
+        open=1.7,
+        handle=(reach - 0.02, 0.0, 0.014 + CLEARANCE),
+        bar=(0.0, 1.0, 0.0),
+        out=(0.0, 0.0, 1.0),
     )
-    up: Vector = (0.0, 0.0, 1.0)
-    made.parts.append(Part(lid, lid, "hinge", 1.7, handle, (0.0, 1.0, 0.0), up))
+    panel = block((0, -w / 2 + t, 0), (reach, w / 2 - t, 0.014), mass=0.15)
+    geoms = panel + handle_bar(lid, 0.08)
+    add_part(made, lid, 1.9, geoms, damping=0.05, frictionloss=0.05, armature=2e-3)
     add_button(made, name, (0.0, 0.3 * w, high - 0.07))
     add_spot(made, name, "cup", (-0.27 * d, 0.0, low), (0.2 * d, 0.3 * w), high - 0.09 - low)
     well = (middle - 0.035, -y, high - 0.05), (middle + 0.035, y, high)

@@ -72,7 +72,7 @@ def drawers(name: str, p: Params) -> Fixture:
     for number, word in enumerate(("bottom", "middle", "top")):
         z = low + WALL + number * each + 0.012
         size = (d - 0.04, w - 2 * WALL - 0.012, each - 0.045)
-        add_drawer(made, f"{name}_{word}", p, size, z, front=True)
+        add_drawer(made, f"{name}_{word}", p["mass"], size, (0.0, z), front=True)
     add_spot(made, name, "on", (-d / 2, 0.0, h), (d / 2 - 0.03, w / 2 - 0.03), 1.0)
     return made
 
