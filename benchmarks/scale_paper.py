@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 
 MEASURED: dict[str, tuple[float, str]] = {
-    "states_speed": (13.6, "simulated seconds a core makes in one, states only"),
-    "pictures_speed": (3.8, "the same, rendered and encoded by three cameras of 128 px"),
+    "states_speed": (13.5, "simulated seconds a core makes in one, states only"),
+    "pictures_speed": (4.1, "the same, rendered and encoded by three cameras of 128 px"),
     "store_bytes": (240e3, "bytes of a store for a simulated second"),
     "states_bytes": (14.2e3, "bytes of a dataset without pictures for a simulated second"),
     "pictures_bytes": (54.7e3, "bytes of a dataset with three cameras for a simulated second"),
