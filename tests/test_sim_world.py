@@ -14,7 +14,7 @@ import pytest
 from fabrika import BrokenWorldError, ContractError, Scenario, Task, UnknownNameError, rollout
 from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
-from fabrika.sim import CLOID_CLASS, THINGS, Kinematics, SimWorld, thing
+from fabrika.sim import CLOID_CLASS, Kinematics, SimWorld, thing
 from fabrika.sim._pose import split9, vector_of
 from fabrika.testing import check_world
 
@@ -207,7 +207,7 @@ def test_a_scenario_that_starts_inside_something_is_void() -> None:
         world_of(MUG).reset(edited(MUG, things=things))
 
 
-@pytest.mark.parametrize("kind", sorted(set(THINGS) - {"tray"}))
+@pytest.mark.parametrize("kind", ["bottle", "bowl", "can", "carton", "fruit", "glass", "mug"])
 def test_every_thing_stands_still_where_it_is_put(kind: str) -> None:
     things = json.loads(json.dumps(MUG.scenario("train", 0).params["things"]))
     things["clutter_0"] |= {"kind": kind, "yaw": 0.3}

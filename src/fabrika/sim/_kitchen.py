@@ -84,14 +84,17 @@ def kitchen(params: Mapping[str, Any], looks: bool = False) -> str:
         f'<geom name="shelf" type="box" size="{SHELF_DEPTH / 2} {width / 2} 0.01" '
         f'pos="0 0 -0.01" rgba="{wood}"/></body>'
     )
+    return text + lamp(look)
+
+
+def lamp(look: Mapping[str, Any]) -> str:
+    """One light beside the camera's own: each costs every vertex once more."""
     light, (x, y, z) = look["light"], look["light"]["pos"]
     level = light["level"]
-    # One light beside the camera's own: each costs every vertex once more.
-    text += (
+    return (
         f'<light pos="{x} {y} {z}" dir="{0.5 - x} {-0.3 - y} {0.9 - z}" castshadow="false" '
         f'diffuse="{level} {level} {level * light["warmth"]}" specular="0.1 0.1 0.1"/>'
     )
-    return text
 
 
 def kitchen_materials(params: Mapping[str, Any], looks: bool) -> str:

@@ -23,6 +23,7 @@ from fabrika.sim._motors import Motors, draw_sway
 from fabrika.sim._pictures import Pictures
 from fabrika.sim._pose import rotation_vector
 from fabrika.sim._robot import Robot, compile_mjcf
+from fabrika.sim._sleep import fall_asleep
 from fabrika.sim._touch import Contacts
 
 TIMESTEP = 0.004
@@ -37,7 +38,7 @@ PICTURE = 128
 
 _OPTION = (
     f'<option timestep="{TIMESTEP}" integrator="implicitfast" solver="Newton" iterations="20" '
-    'cone="elliptic" impratio="10" jacobian="sparse"><flag autoreset="disable"/></option>'
+    'cone="elliptic" impratio="10" jacobian="sparse"><flag autoreset="disable"{sleep}/></option>'
 )
 _STATE = int(
     mujoco.mjtState.mjSTATE_TIME
@@ -75,10 +76,12 @@ class SimWorld:
 
     ``stage`` turns params into a `Stage`, for physics or (``looks=True``) for cameras.
     ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
-    truth is recorded. Params that every scenario has: ``start`` (x, y, yaw of the robot),
-    ``grip`` (friction of the hands), ``gain`` (of all servos), ``delay`` (of commands, in
-    20 ms), ``sway`` (of the arms' servos), ``noise`` (see `robot_variation` of the home line),
-    ``pushes``, ``view`` (camera jitter), ``things`` (their kinds and sizes).
+    truth is recorded, ``joints`` those of doors, drawers and the like. With ``sleep`` things at
+    rest cost nothing until something touches them; asleep, they press on nothing. Params that
+    every scenario has: ``start`` (x, y, yaw of the robot), ``grip`` (friction of the hands),
+    ``gain`` (of all servos), ``delay`` (of commands, in 20 ms), ``sway`` (of the arms' servos),
+    ``noise`` (see `robot_variation` of the home line), ``pushes``, ``view`` (camera jitter),
+    ``things`` (their kinds and sizes).
 
     What is sensed lags the state by one physics step, as MuJoCo computes positions and forces
     at the start of a step; right after `restore`, poses and contacts do not.
@@ -95,8 +98,11 @@ class SimWorld:
         tracked: tuple[str, ...],
         free: tuple[str, ...],
         seconds: float,
+        joints: tuple[str, ...] = (),
+        sleep: bool = False,
     ) -> None:
         self.robot, self._stage, self._tracked, self._free = robot, stage, tracked, free
+        self._moved, self._sleep = joints, sleep
         self._ticks = round(seconds / TICK) + 1
         self.acts = {
             name: Signal(
@@ -152,6 +158,8 @@ class SimWorld:
         signals |= {f"truth/{name}": body for name in self._free}
         fixed = [name for name in self._tracked if name not in self._free]
         signals |= {f"truth/{name}": body for name in fixed}
+        moved = Signal(shape=(2,), unit="rad or m, per s", names=("at", "speed"), truth=True)
+        signals |= {f"truth/{name}": moved for name in self._moved}
         true_pose = replace(pose, truth=True)
         signals |= {f"truth/palm_{side}": true_pose for side in self.robot.hands}
         return signals
@@ -172,11 +180,13 @@ class SimWorld:
         """The whole world as one MJCF document: the robot's, with the scene put into it."""
         x, y, yaw = params["start"]
         stage = self._stage(params, looks)
+        sleep = ' sleep="enable"' if self._sleep else ""
         text = self.robot.mjcf
         for before, after in (
             (
                 "<default>",
-                f"{_OPTION}<visual>{stage.visual}</visual><asset>{stage.assets}</asset><default>",
+                f"{_OPTION.format(sleep=sleep)}<visual>{stage.visual}</visual>"
+                f"<asset>{stage.assets}</asset><default>",
             ),
             ("<worldbody>", f"<worldbody>{stage.bodies}"),
         ):
@@ -224,6 +234,9 @@ class SimWorld:
         # fingers felt.
         mujoco.mj_setState(self._model, self._data, state[:size], _STATE)
         rest = state[size:]
+        if self._sleep:
+            fall_asleep(self._model, self._data, rest[: self._model.ntree].astype(int))
+            rest = rest[self._model.ntree :]
         self._tick, self._still = int(rest[0]), int(rest[1])
         rest = self._motors.restore(rest[2:])
         count = self._rates.size
@@ -234,7 +247,8 @@ class SimWorld:
         """(S,) physics state, servo memory and tracker history."""
         physics = np.empty(mujoco.mj_stateSize(self._model, _STATE))
         mujoco.mj_getState(self._model, self._data, physics, _STATE)
-        ours = (self._tick, self._still), self._motors.state(), self._rates, self._history
+        asleep = self._data.tree_asleep if self._sleep else ()
+        ours = asleep, (self._tick, self._still), self._motors.state(), self._rates, self._history
         return np.concatenate((physics, *ours), axis=None)
 
     def close(self) -> None:
@@ -412,6 +426,9 @@ class SimWorld:
             )
             turning, moving = self._twist6[:3], self._twist6[3:]
             return np.concatenate([d.xpos[body], d.xquat[body], moving, turning])
+        if what in self._moved:
+            joint = d.joint(what)
+            return np.concatenate([joint.qpos, joint.qvel])
         if what == "base":
             pose = np.eye(4)
             pose[:3, :3] = d.xmat[self._base].reshape(3, 3)
@@ -462,5 +479,5 @@ class SimWorld:
 def _size(thing: Mapping[str, Any]) -> tuple[float, float]:
     """Radius and height of a thing, or width and depth of a flat one [m]."""
     if "width" in thing:
-        return thing["width"], thing["depth"]
-    return thing["radius"], thing["height"]
+        return thing["width"], thing.get("depth", thing.get("length", 0.0))
+    return thing["radius"], thing.get("height", 2 * thing["radius"])

@@ -1,0 +1,254 @@
+"""Goals: what a person wants of a scene, as measurements of the recorded episode.
+
+Each predicate is a function of names that gives a `Condition`: for each observation, whether it
+holds. It reads recorded truth and the scenario's params, and nothing else: so a verdict can be
+worked out again from disk. Names: a thing is what ``params["things"]`` calls it; "fridge.middle" is
+a spot, a space or a part of a fixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import cos, sin
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabrika._check import Condition
+from fabrika._episode import Episode
+from fabrika._errors import UnknownNameError
+from fabrika._signals import Array
+from fabrika.lines.home._checks import at_rest, position, tilt, upright
+from fabrika.sim import Part, build_fixture, footprint
+from fabrika.sim._pose import quaternion_rotation
+
+LEVEL = 0.015
+"""How far a thing's bottom may be from the plane that it stands on [m]."""
+SHUT, SHUT_SLIDE = 0.03, 0.01
+"""A hinge, or a slide, is closed within this of its zero [rad], [m]."""
+WIDE = 0.75
+"""A part is open from this share of its way on."""
+FREE = 0.05
+"""A robot that presses on a thing with less does not touch it [N]."""
+STILL = 0.02
+"""A part moves slower than this when it is at rest [rad/s or m/s]."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A body of a fixture over an episode: (T + 1, 3) origins, (3, 3) rotation."""
+
+    origin: Array
+    turn: Array
+
+    def see(self, points: Array) -> Array:
+        """(T + 1, 3) points of the world in this frame [m]."""
+        return np.asarray((points - self.origin) @ self.turn)
+
+
+def _params(episode: Episode, kind: str, name: str) -> Mapping[str, Any]:
+    known = episode.scenario.params[kind]
+    if name not in known:
+        raise UnknownNameError(kind.removesuffix("s"), name, known)
+    found: Mapping[str, Any] = known[name]
+    return found
+
+
+def _part(episode: Episode, joint: str) -> Part:
+    fixtures = episode.scenario.params["fixtures"]
+    parts = {p.joint: p for n, params in fixtures.items() for p in build_fixture(n, params).parts}
+    if joint not in parts:
+        raise UnknownNameError("part", joint, parts)
+    return parts[joint]
+
+
+def _frame(episode: Episode, fixture: str, body: str) -> _Frame:
+    """Where a body of a fixture is: the fixture's own, or a part that slides out of it."""
+    params = _params(episode, "fixtures", fixture)
+    c, s = cos(params["yaw"]), sin(params["yaw"])
+    turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    origin = np.tile([*params["pos"], 0.0], (len(episode.times), 1))
+    if body != fixture:
+        part = _part(episode, body)
+        slid = np.outer(_moved(episode, body)[0], part.axis)
+        origin = origin + (np.array(part.root) + slid) @ turn.T
+    return _Frame(origin, turn)
+
+
+def height_of(params: Mapping[str, Any]) -> float:
+    """How high a thing is [m]."""
+    if params["kind"] == "keys":
+        return float(params["length"] + 2 * params["radius"])
+    if params["kind"] == "tray":
+        return 0.1
+    return float(params.get("height", 2 * params.get("radius", 0.0)))
+
+
+def middle(episode: Episode, thing: str) -> Array:
+    """(T + 1, 3) the point halfway up a thing, in the world [m]."""
+    half = height_of(_params(episode, "things", thing)) / 2
+    turn = quaternion_rotation(episode.observations[f"truth/{thing}"][:, 3:7])
+    return position(episode, thing) + half * turn[:, :, 2]
+
+
+# -- where things are ----------------------------------------------------------------------
+
+
+def on(thing: str, place: str) -> Condition:
+    """The thing stands on a spot: its bottom level with it, its middle within its rectangle."""
+
+    def condition(episode: Episode) -> Mask:
+        fixture, _, name = place.partition(".")
+        params = _params(episode, "fixtures", fixture)
+        spots = {spot.name: spot for spot in build_fixture(fixture, params).spots}
+        if name not in spots:
+            raise UnknownNameError("spot", place, {f"{fixture}.{n}": s for n, s in spots.items()})
+        spot = spots[name]
+        seen = _frame(episode, fixture, spot.body).see(position(episode, thing))
+        x, y, z = (seen - np.array(spot.middle)).T
+        flat = (np.abs(x) < spot.half[0] + 0.02) & (np.abs(y) < spot.half[1] + 0.02)
+        return np.asarray(flat & (np.abs(z) < LEVEL))
+
+    return condition
+
+
+def inside(thing: str, place: str) -> Condition:
+    """The thing's middle is in a space of a fixture, or within the walls of another thing."""
+
+    def condition(episode: Episode) -> Mask:
+        at = middle(episode, thing)
+        if place in episode.scenario.params["things"]:
+            return _within_thing(episode, at, place)
+        fixture, _, name = place.partition(".")
+        params = _params(episode, "fixtures", fixture)
+        spaces = {space.name: space for space in build_fixture(fixture, params).spaces}
+        if name not in spaces:
+            raise UnknownNameError("space", place, {f"{fixture}.{n}": s for n, s in spaces.items()})
+        space = spaces[name]
+        seen = _frame(episode, fixture, space.body).see(at)
+        within = (seen > np.array(space.low)) & (seen < np.array(space.high))
+        return np.asarray(within.all(axis=1))
+
+    return condition
+
+
+def _within_thing(episode: Episode, at: Array, vessel: str) -> Mask:
+    """Points that are between a vessel's walls and under its rim, in its own frame."""
+    params = _params(episode, "things", vessel)
+    turn = quaternion_rotation(episode.observations[f"truth/{vessel}"][:, 3:7])
+    x, y, z = np.einsum("tij,ti->tj", turn, at - position(episode, vessel)).T
+    if "width" in params:
+        half = footprint(params)
+        flat = (np.abs(x) < half[0]) & (np.abs(y) < half[1])
+    else:
+        flat = np.hypot(x, y) < params["radius"]
+    return np.asarray(flat & (z > 0.0) & (z < height_of(params)))
+
+
+def stacked(upper: str, lower: str) -> Condition:
+    """The upper thing stands on the lower one: bottom on top, middle over it."""
+
+    def condition(episode: Episode) -> Mask:
+        params = _params(episode, "things", lower)
+        x, y, z = (position(episode, upper) - position(episode, lower)).T
+        level = np.abs(z - height_of(params)) < LEVEL
+        return np.asarray(level & (np.hypot(x, y) < 0.6 * max(footprint(params))))
+
+    return condition
+
+
+def near(thing: str, other: str, within: float) -> Condition:
+    """The two are at most ``within`` [m] apart, seen from above."""
+
+    def condition(episode: Episode) -> Mask:
+        x, y, _ = (position(episode, thing) - position(episode, other)).T
+        return np.asarray(np.hypot(x, y) < within)
+
+    return condition
+
+
+def lying(thing: str, within: float = 0.35) -> Condition:
+    """The thing lies on its side, to ``within`` [rad]."""
+    return lambda episode: np.abs(tilt(episode, thing) - np.pi / 2) < within
+
+
+# -- what holds them -----------------------------------------------------------------------
+
+
+def _support(episode: Episode, thing: str) -> Array:
+    """(T + 1, 2) normal force on a thing, from things and from robots [N]."""
+    index = sorted(episode.scenario.params["things"]).index(thing)
+    return episode.observations["truth/support"][:, index]
+
+
+def held(thing: str) -> Condition:
+    """A robot bears the thing, and nothing else does."""
+
+    def condition(episode: Episode) -> Mask:
+        things, robots = _support(episode, thing).T
+        return np.asarray((things < FREE) & (robots > 10 * FREE))
+
+    return condition
+
+
+def let_go(thing: str) -> Condition:
+    """No robot touches the thing."""
+    return lambda episode: _support(episode, thing)[:, 1] < FREE
+
+
+# -- parts ---------------------------------------------------------------------------------
+
+
+def _moved(episode: Episode, joint: str) -> tuple[Array, Array]:
+    """(T + 1,) where a part is, and its speed."""
+    _part(episode, joint)  # its name is checked before its record
+    recorded = episode.observations[f"truth/{joint}"]
+    return recorded[:, 0], recorded[:, 1]
+
+
+def closed(joint: str) -> Condition:
+    """The door, drawer or lid is shut, and does not move."""
+
+    def condition(episode: Episode) -> Mask:
+        at, speed = _moved(episode, joint)
+        limit = SHUT if _part(episode, joint).motion == "hinge" else SHUT_SLIDE
+        return np.asarray((np.abs(at) < limit) & (np.abs(speed) < STILL))
+
+    return condition
+
+
+def opened(joint: str) -> Condition:
+    """The door, drawer or lid is open by `WIDE` of its way or more."""
+    return lambda episode: _moved(episode, joint)[0] / _part(episode, joint).open > WIDE
+
+
+def pressed(joint: str) -> Condition:
+    """The button was pressed all the way at least once up to now, and has come back."""
+
+    def condition(episode: Episode) -> Mask:
+        at, _ = _moved(episode, joint)
+        share = at / _part(episode, joint).open
+        return np.asarray(np.logical_or.accumulate(share > 0.8) & (share < 0.3))
+
+    return condition
+
+
+PREDICATES: Mapping[str, Callable[..., Condition]] = {
+    "at_rest": at_rest,
+    "closed": closed,
+    "held": held,
+    "inside": inside,
+    "let_go": let_go,
+    "lying": lying,
+    "near": near,
+    "on": on,
+    "open": opened,
+    "pressed": pressed,
+    "stacked": stacked,
+    "upright": upright,
+}
+"""Every predicate, by the name that a task's page has for it."""

@@ -1,0 +1,178 @@
+"""A room put together from fixtures and things: arranged without collisions, and built as MJCF.
+
+World frame: the robot starts near the origin and faces +x. Fixtures stand with their backs to
+three walls, or free in the room; things stand on their spots, or on the floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import cos, hypot, pi, sin
+from typing import Any, Literal
+
+import numpy as np
+
+from fabrika._errors import ContractError
+from fabrika.sim._fixtures import build_fixture, fixture
+from fabrika.sim._joinery import Params, Spot
+from fabrika.sim._kitchen import kitchen_materials, lamp
+from fabrika.sim._pictures import visual
+from fabrika.sim._things import thing
+from fabrika.sim._world import Stage
+
+Wall = Literal["back", "left", "right"]
+ROOM = 1.9
+"""Distance of the walls from the origin [m]: behind the fixtures, and to both sides."""
+GAP = 0.012
+"""Least distance between two things that are put on one spot [m]."""
+_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A spot in the world: level, turned about the vertical."""
+
+    fixture: str
+    spot: Spot
+    middle: tuple[float, float, float]
+    yaw: float
+
+    def at(self, x: float, y: float) -> tuple[float, float, float]:
+        """The world's coordinates of a point of the spot [m]."""
+        c, s = cos(self.yaw), sin(self.yaw)
+        mx, my, mz = self.middle
+        return mx + c * x - s * y, my + s * x + c * y, mz
+
+
+def arrange(
+    rng: np.random.Generator, fixtures: Mapping[str, Params], walls: Mapping[Wall, Sequence[str]]
+) -> dict[str, dict[str, Any]]:
+    """Params of the fixtures with ``pos`` and ``yaw``: side by side along each wall, in order.
+
+    What room a wall leaves is shared at random between the gaps. Raises `ContractError` if they
+    do not fit, or if one has no wall.
+    """
+    placed: dict[str, dict[str, Any]] = {}
+    for wall, names in walls.items():
+        widths = [float(fixtures[name].get("width", 0.1)) for name in names]
+        free = 2 * ROOM - 0.1 - sum(widths)
+        if wall != "back":  # the corner belongs to the back wall
+            free -= 0.75
+        if free < 0:
+            raise ContractError(f"{', '.join(names)} are {-free:.2f} m too wide for a wall.")
+        shares = rng.dirichlet(np.ones(len(names) + 1)) * min(free, 0.15 * (len(names) + 1))
+        start = -(sum(widths) + float(sum(shares))) / 2
+        for name, width, share in zip(names, widths, shares, strict=False):
+            start += float(share)
+            placed[name] = dict(fixtures[name]) | _against(wall, start + width / 2, fixtures[name])
+            start += width
+    lost = sorted(fixtures.keys() - placed.keys())
+    if lost:
+        raise ContractError(f"no wall is given for {', '.join(lost)}.")
+    return placed
+
+
+def _against(wall: Wall, along: float, params: Params) -> dict[str, Any]:
+    """Position and yaw of a fixture whose back is against a wall."""
+    depth = float(params.get("depth", 0.0))
+    front = ROOM - 0.01 - depth
+    pos, yaw = {
+        "back": ((front, along), pi),
+        "left": ((along - 0.375, front), -pi / 2),
+        "right": ((along - 0.375, -front), pi / 2),
+    }[wall]
+    return {"pos": [round(v, 5) for v in pos], "yaw": round(yaw, 6)}
+
+
+def places(fixtures: Mapping[str, Params]) -> dict[str, Place]:
+    """Every spot of fixtures that stand somewhere, by "fixture.spot": of closed ones.
+
+    Spots of what moves, such as drawers, are where they are while it is closed.
+    """
+    found = {}
+    for name, params in fixtures.items():
+        x, y = params["pos"]
+        c, s = cos(params["yaw"]), sin(params["yaw"])
+        for spot in build_fixture(name, params).spots:
+            if spot.body == name:
+                a, b, z = spot.middle
+                middle = (x + c * a - s * b, y + s * a + c * b, z)
+                found[f"{name}.{spot.name}"] = Place(name, spot, middle, float(params["yaw"]))
+    return found
+
+
+def footprint(params: Params) -> tuple[float, float]:
+    """Half of a thing's extent along its own x and y, as seen from above [m]."""
+    if "width" in params:
+        length = params.get("depth", params.get("length", 0.0))
+        return length / 2, params["width"] / 2 + params.get("bar", 0.0)
+    if params["kind"] == "lying":
+        return params["length"] / 2, params["radius"]
+    handle = {"mug": 0.036, "pot": params.get("handle", 0.0) + 0.011}.get(params["kind"], 0.0)
+    return params["radius"] + handle, params["radius"]
+
+
+def reach_of(params: Params) -> float:
+    """Radius of the circle about its origin that a thing stays within, from above [m]."""
+    x, y = footprint(params)
+    return hypot(x, y) if "width" in params else max(x, y)
+
+
+def put_on(
+    rng: np.random.Generator,
+    place: Place,
+    params: Params,
+    taken: Iterable[tuple[float, float, float]],
+    part: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0),
+) -> dict[str, Any] | None:
+    """The thing's params with ``pos`` and ``yaw`` on a place, clear of what is there; None if full.
+
+    ``taken``: circles (x, y, radius) in the world [m]. ``part``: which shares of the spot's
+    depth (from behind, to its front) and of its width (from its right, to its left) may be used.
+    """
+    radius, others, (a, b) = reach_of(params), list(taken), footprint(params)
+    (hx, hy), (x0, x1, y0, y1) = place.spot.half, part
+    for _ in range(_TRIES):
+        x = hx * (2 * rng.uniform(x0, x1) - 1)
+        y = hy * (2 * rng.uniform(y0, y1) - 1)
+        yaw = float(rng.uniform(-pi, pi))
+        c, s = abs(cos(yaw - place.yaw)), abs(sin(yaw - place.yaw))
+        at = place.at(x, y)
+        inside = abs(x) + a * c + b * s <= hx and abs(y) + a * s + b * c <= hy
+        if inside and all(hypot(at[0] - u, at[1] - v) > radius + r + GAP for u, v, r in others):
+            pos = [round(at[0], 5), round(at[1], 5), round(at[2] + 0.001, 5)]
+            return {**params, "pos": pos, "yaw": round(yaw, 5)}
+    return None
+
+
+def scene(params: Params, looks: bool) -> Stage:
+    """The room of a scenario: ``fixtures``, ``things``, ``look`` of its params."""
+    look = params["look"]
+    bodies = _shell(look)
+    bodies += "".join(fixture(name, p) for name, p in params["fixtures"].items())
+    bodies += "".join(thing(name, p, looks) for name, p in params["things"].items())
+    eye = '<camera name="scene" pos="-1.6 -1.3 2.1" xyaxes="0.6 -0.8 0 0.36 0.27 0.89" fovy="62"/>'
+    return Stage(
+        assets=kitchen_materials(params, looks),
+        bodies=bodies + eye,
+        visual=visual(look["light"]["ambient"]) if looks else "",
+    )
+
+
+def _shell(look: Mapping[str, Any]) -> str:
+    """Floor and three walls as planes, each a body of its own, and the light."""
+    bits = 'contype="32" conaffinity="31"'
+    colour = " ".join(f"{value:.3g}" for value in look["wall"])
+    walls = {
+        "floor": ("0 0 0", "1 0 0 0 1 0", 'material="floor"'),
+        "wall_back": (f"{ROOM} 0 0", "0 -1 0 0 0 1", f'rgba="{colour} 1"'),
+        "wall_left": (f"0 {ROOM} 0", "1 0 0 0 0 1", f'rgba="{colour} 1"'),
+        "wall_right": (f"0 {-ROOM} 0", "-1 0 0 0 0 1", f'rgba="{colour} 1"'),
+    }
+    text = "".join(
+        f'<body name="{name}" pos="{pos}"><geom name="{name}" type="plane" size="4 4 1" '
+        f'xyaxes="{axes}" {paint} {bits}/></body>'
+        for name, (pos, axes, paint) in walls.items()
+    )
+    return text + lamp(look)

@@ -1,0 +1,143 @@
+"""Laws of goals: what was put somewhere is there, and nowhere else; they read the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fabrika import Episode, Scenario, Scripted, UnknownNameError, rollout
+from fabrika._episode import dump_episode, load_episode
+from fabrika._signals import Signals
+from fabrika.lines.home._goals import PREDICATES, height_of, opened
+from fabrika.lines.home._variation import robot_variation
+from fabrika.sim import (
+    CLOID_CLASS,
+    SimWorld,
+    arrange,
+    draw_fixture,
+    draw_thing,
+    places,
+    put_on,
+    scene,
+)
+
+WALLS: Any = {"back": ["fridge", "sink", "counter"], "left": ["drawers"], "right": ["microwave"]}
+WHERE = {
+    "can": ("can_soup", "counter.top"),
+    "milk": ("carton_milk", "fridge.middle"),
+    "bowl": ("bowl_soup", "counter.top"),
+    "sponge": ("sponge", "sink.basin"),
+    "book": ("book_novel", "drawers.on"),
+}
+JOINTS = ("drawers_top", "fridge_door", "microwave_button")
+
+
+def still() -> Any:
+    """Holds the home posture; reads what goals read."""
+
+    def tell(first: Signals, rng: np.random.Generator) -> Iterator[Signals]:
+        while True:
+            yield {name: value.copy() for name, value in CLOID_CLASS.home.items()}
+
+    return Scripted("still", ("truth/base",), tell)
+
+
+@cache
+def recorded(seed: int, upper: str = "") -> Episode:
+    """A second in a room where nobody does anything; ``upper``: a cube that lies on the book."""
+    rng = np.random.default_rng(seed)
+    paint = {"rgba": [0.8, 0.8, 0.8, 1.0]}
+    drawn = {name: draw_fixture(rng, name) | paint for wall in WALLS.values() for name in wall}
+    fixtures = arrange(rng, drawn, WALLS)
+    things: dict[str, Any] = {}
+    for name, (instance, place) in WHERE.items():
+        there = [(*t["pos"][:2], 0.15) for t in things.values()]
+        put = put_on(rng, places(fixtures)[place], draw_thing(rng, instance), there)
+        assert put, (name, place)
+        things[name] = put
+    cube = draw_thing(rng, "block_wood")
+    x, y, z = things["book" if upper else "can"]["pos"]
+    beside = (x, y, z + height_of(things["book"]) + 0.001) if upper else (x + 0.1, y, z)
+    things["cube"] = cube | {"pos": list(beside), "yaw": 0.4}
+    params = {"fixtures": fixtures, "things": things, "pushes": [], **robot_variation(rng)}
+    scenario = Scenario(
+        task="home/x-v1", split="train", index=seed, instruction="-", params=params, draw=""
+    )
+    world = SimWorld(
+        CLOID_CLASS,
+        scene,
+        tracked=(),
+        free=tuple(sorted(things)),
+        seconds=2,
+        joints=JOINTS,
+        sleep=True,
+    )
+    return rollout(still(), world, scenario, 1.2)
+
+
+def holds(episode: Episode, name: str, *words: object) -> bool:
+    found = PREDICATES[name](*words)(episode)
+    assert found.shape == (len(episode.times),) and found.dtype == bool
+    return bool(found[-5:].all())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_thing_is_where_it_was_put_and_nowhere_else(seed: int) -> None:
+    episode = recorded(seed)
+    spots = ("counter.top", "fridge.middle", "fridge.lower", "sink.basin", "drawers.on")
+    for thing, (_, place) in WHERE.items():
+        assert [spot for spot in spots if holds(episode, "on", thing, spot)] == [place]
+        assert holds(episode, "inside", thing, "fridge.inside") == (thing == "milk")
+        assert holds(episode, "inside", thing, "sink.inside") == (thing == "sponge")
+        assert holds(episode, "at_rest", thing) and holds(episode, "let_go", thing)
+        assert holds(episode, "upright", thing) and not holds(episode, "lying", thing)
+        assert not holds(episode, "held", thing)
+
+
+def test_what_is_closed_is_not_open() -> None:
+    episode = recorded(0)
+    for joint in JOINTS[:2]:
+        assert holds(episode, "closed", joint) and not holds(episode, "open", joint)
+    assert not holds(episode, "pressed", "microwave_button")
+
+
+def test_a_tower_is_one() -> None:
+    for upper in ("", "book"):
+        episode = recorded(1, upper)
+        assert holds(episode, "stacked", "cube", "book") == bool(upper)
+        assert not holds(episode, "stacked", "book", "cube")
+    assert holds(recorded(1), "near", "cube", "can", 0.15)
+    assert not holds(recorded(1), "near", "cube", "milk", 0.15)
+
+
+def test_goals_are_worked_out_again_from_the_file() -> None:
+    episode = recorded(2)
+    again = load_episode(dump_episode(episode))
+    for words in (("on", "can", "counter.top"), ("closed", "fridge_door"), ("held", "can")):
+        condition = PREDICATES[words[0]](*words[1:])
+        assert (condition(episode) == condition(again)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("on", ("can", "counter.tpo"), "counter.top"),
+        ("on", ("can", "counte.top"), "counter"),
+        ("inside", ("can", "fridge.indide"), "fridge.inside"),
+        ("closed", ("fridge_dor",), "fridge_door"),
+    ],
+)
+def test_an_unknown_name_is_told_with_its_neighbours(
+    name: str, words: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(UnknownNameError, match=told.replace(".", r"\.")):
+        PREDICATES[name](*words)(recorded(0))
+
+
+def test_open_is_measured_from_the_way_that_a_part_has() -> None:
+    episode = recorded(0)
+    assert not opened("drawers_top")(episode).any()
