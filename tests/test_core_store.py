@@ -169,7 +169,7 @@ def test_a_store_half_created_can_be_created(tmp_path: Path) -> None:
     path = tmp_path / "s"
     Store.create(path, MANIFEST).close()
     (path / "manifest.json").rename(path / "manifest.json.tmp")
-    with pytest.raises(IntegrityError, match="run it again"):
+    with pytest.raises(UsageError, match="run it again"):
         Store.open(path)
     with Store.create(path, MANIFEST) as store:
         assert store.rows() == []

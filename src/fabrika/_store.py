@@ -317,13 +317,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises `UsageError` if there is none, `IntegrityError` if it was altered, `VersionError` if a
     newer version of Fabrika wrote it.
     """
-    if not is_store(path) and is_like_store(path):
-        raise IntegrityError(
-            f"{path} has no manifest.json. If the command that makes it was stopped as it began, "
-            f"run it again; if not, `fabrika repair {path}` may mend it."
-        )
     if not is_store(path):
-        raise UsageError(f"{path} is not a store: it has no manifest.json.")
+        hint = " If the command that makes it was stopped as it began, run it again; if not, "
+        hint += f"`fabrika repair {path}` may mend it."
+        raise UsageError(
+            f"{path} is not a store: it has no manifest.json.{hint * is_like_store(path)}"
+        )
     return parse_manifest((path / "manifest.json").read_bytes(), path / "manifest.json")
 
 
