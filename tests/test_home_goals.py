@@ -13,6 +13,7 @@ from fabrika import Episode, Scenario, Scripted, UnknownNameError, rollout
 from fabrika._episode import dump_episode, load_episode
 from fabrika._signals import Signals
 from fabrika.lines.home._goals import PREDICATES, height_of, opened
+from fabrika.lines.home._scenery import Scenery
 from fabrika.lines.home._variation import robot_variation
 from fabrika.sim import (
     CLOID_CLASS,
@@ -46,6 +47,13 @@ def still() -> Any:
     return Scripted("still", ("truth/base",), tell)
 
 
+def scenery_of(params: Any) -> Scenery:
+    kinds = {
+        kind: {n: p["kind"] for n, p in params[kind].items()} for kind in ("fixtures", "things")
+    }
+    return Scenery(kinds["fixtures"], kinds["things"])
+
+
 @cache
 def recorded(seed: int, upper: str = "") -> Episode:
     """A second in a room where nobody does anything; ``upper``: a cube that lies on the book."""
@@ -74,6 +82,7 @@ def recorded(seed: int, upper: str = "") -> Episode:
         free=tuple(sorted(things)),
         seconds=2,
         joints=JOINTS,
+        told=scenery_of(params).told(),
         sleep=True,
     )
     return rollout(still(), world, scenario, 1.2)
@@ -96,6 +105,15 @@ def test_a_thing_is_where_it_was_put_and_nowhere_else(seed: int) -> None:
         assert holds(episode, "at_rest", thing) and holds(episode, "let_go", thing)
         assert holds(episode, "upright", thing) and not holds(episode, "lying", thing)
         assert not holds(episode, "held", thing)
+
+
+def test_the_record_tells_the_scene() -> None:
+    episode = recorded(0)
+    params = episode.scenario.params
+    last = {name: values[-1] for name, values in episode.observations.items()}
+    for name, there in params["fixtures"].items():
+        found = scenery_of(params).fixture(last, name)
+        assert found == {key: there[key] for key in found}
 
 
 def test_what_is_closed_is_not_open() -> None:

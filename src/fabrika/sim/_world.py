@@ -71,12 +71,17 @@ class Stage:
     """Children of ``visual``: headlight and the like."""
 
 
+Told = tuple[Signal, Callable[[Mapping[str, Any]], Array]]
+"""A signal without its name, and what it is in a scenario, from its params."""
+
+
 class SimWorld:
     """One robot in one scene that the scenario's params describe.
 
     ``stage`` turns params into a `Stage`, for physics or (``looks=True``) for cameras.
     ``tracked`` are bodies that the object tracker reports; ``free`` are the free bodies whose
-    truth is recorded, ``joints`` those of doors, drawers and the like. With ``sleep`` things at
+    truth is recorded, ``joints`` those of doors, drawers and the like; ``told`` is truth that
+    follows from the params, such as where furniture stands. With ``sleep`` things at
     rest cost nothing until something touches them; asleep, they press on nothing. Params that
     every scenario has: ``start`` (x, y, yaw of the robot), ``grip`` (friction of the hands),
     ``gain`` (of all servos), ``delay`` (of commands, in 20 ms), ``sway`` (of the arms' servos),
@@ -99,10 +104,11 @@ class SimWorld:
         free: tuple[str, ...],
         seconds: float,
         joints: tuple[str, ...] = (),
+        told: Mapping[str, Told] | None = None,
         sleep: bool = False,
     ) -> None:
         self.robot, self._stage, self._tracked, self._free = robot, stage, tracked, free
-        self._moved, self._sleep = joints, sleep
+        self._moved, self._told, self._sleep = joints, dict(told or {}), sleep
         self._ticks = round(seconds / TICK) + 1
         self.acts = {
             name: Signal(
@@ -160,6 +166,7 @@ class SimWorld:
         signals |= {f"truth/{name}": body for name in fixed}
         moved = Signal(shape=(2,), unit="rad or m, per s", names=("at", "speed"), truth=True)
         signals |= {f"truth/{name}": moved for name in self._moved}
+        signals |= {f"truth/{name}": signal for name, (signal, _) in self._told.items()}
         true_pose = replace(pose, truth=True)
         signals |= {f"truth/palm_{side}": true_pose for side in self.robot.hands}
         return signals
@@ -426,6 +433,8 @@ class SimWorld:
             )
             turning, moving = self._twist6[:3], self._twist6[3:]
             return np.concatenate([d.xpos[body], d.xquat[body], moving, turning])
+        if what in self._told:
+            return self._told[what][1](self._params)
         if what in self._moved:
             joint = d.joint(what)
             return np.concatenate([joint.qpos, joint.qvel])
