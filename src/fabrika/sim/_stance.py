@@ -26,7 +26,8 @@ EXACT = 0.006
 """Largest error of a posture [m]."""
 MARGIN = 0.012
 """What has to stay free around the robot [m]."""
-_TURNS_OF_SOLVER = 25
+_MOST = 25
+"""Iterations of the inverse kinematics for one goal; most goals take fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,14 @@ def _postures(
     turn, found = yaw_rotation(base[2]).T, []
     for position, rotation in goals:
         local = turn @ (position - np.array([base[0], base[1], 0.0])), turn @ rotation
-        solved, _ = kinematics.solve({side: local}, joints, posture, iterations=_TURNS_OF_SOLVER)
-        joints.update(solved)
-        _, left = kinematics.solve({side: local}, joints, posture)
-        rehearsal.pose({name: joints[name] for name in solved})
+        for _ in range(_MOST):
+            solved, left = kinematics.solve({side: local}, joints, posture)
+            arrived = {name: joints[name] for name in solved}  # what ``left`` is the error of
+            joints.update(solved)
+            if left < EXACT / 2:
+                break
+        rehearsal.pose(arrived)
         if left > EXACT or rehearsal.touches(deeper=-MARGIN / 2, ignore=ignore):
             return ()
-        found.append({name: values.copy() for name, values in solved.items()})
+        found.append({name: values.copy() for name, values in arrived.items()})
     return tuple(found)
