@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from fabrika import Episode, Scenario, Scripted, UnknownNameError, rollout
 from fabrika._episode import dump_episode, load_episode
 from fabrika._signals import Signals
-from fabrika.lines.home._goals import PREDICATES, height_of, opened
+from fabrika.lines.home._goals import PREDICATES, _part, height_of
 from fabrika.lines.home._scenery import Scenery
 from fabrika.lines.home._variation import robot_variation
 from fabrika.sim import (
@@ -25,6 +26,7 @@ from fabrika.sim import (
     put_on,
     scene,
 )
+from fabrika.sim._pose import yaw_rotation
 
 WALLS: Any = {"back": ["fridge", "sink", "counter"], "left": ["drawers"], "right": ["microwave"]}
 WHERE = {
@@ -156,6 +158,54 @@ def test_an_unknown_name_is_told_with_its_neighbours(
         PREDICATES[name](*words)(recorded(0))
 
 
-def test_open_is_measured_from_the_way_that_a_part_has() -> None:
+def edited(episode: Episode, **values: np.ndarray) -> Episode:
+    """The same record, with other truth: names with "__" for "/"."""
+    truth = {name.replace("__", "/"): value for name, value in values.items()}
+    assert truth.keys() <= episode.observations.keys()
+    return replace(episode, observations={**episode.observations, **truth})
+
+
+def test_parts_are_judged_by_where_they_are() -> None:
     episode = recorded(0)
-    assert not opened("drawers_top")(episode).any()
+    for joint in JOINTS[:2]:
+        for share, shut, wide in ((0.0, True, False), (0.4, False, False), (1.0, False, True)):
+            moved = np.zeros_like(episode.observations[f"truth/{joint}"])
+            moved[:, 0] = share * _part(episode, joint).open
+            now = edited(episode, **{f"truth__{joint}": moved})
+            assert holds(now, "closed", joint) == shut and holds(now, "open", joint) == wide
+
+
+def test_a_button_has_to_go_in_and_come_back() -> None:
+    episode = recorded(0)
+    way = np.zeros_like(episode.observations["truth/microwave_button"])
+    way[5:8, 0] = 0.003
+    pressed = PREDICATES["pressed"]("microwave_button")
+    found = pressed(edited(episode, truth__microwave_button=way))
+    assert not found[:8].any() and found[8:].all()
+    way[8:, 0] = 0.003
+    assert not pressed(edited(episode, truth__microwave_button=way)).any()
+
+
+def test_what_a_robot_bears_is_held_and_not_let_go() -> None:
+    episode = recorded(0)
+    support = np.zeros_like(episode.observations["truth/support"])
+    support[:, sorted(episode.scenario.params["things"]).index("can"), 1] = 4.0
+    now = edited(episode, truth__support=support)
+    assert holds(now, "held", "can") and not holds(now, "let_go", "can")
+    assert not holds(now, "held", "milk") and holds(now, "let_go", "milk")
+
+
+def test_a_thing_in_a_drawer_goes_with_it() -> None:
+    """Moved as far as the drawer, it is still in it; left behind, it is not."""
+    episode = recorded(0)
+    fixture, part = episode.scenario.params["fixtures"]["drawers"], _part(episode, "drawers_top")
+    turn = yaw_rotation(fixture["yaw"])
+    out = np.zeros_like(episode.observations["truth/drawers_top"])
+    out[:, 0] = part.open
+    for drawn, can, there in ((0.0, 0.0, True), (1.0, 1.0, True), (1.0, 0.0, False)):
+        at = part.pose(can * part.open)[0] + [-0.25, 0.0, 0.008]
+        pose = episode.observations["truth/can"].copy()
+        pose[:, :3] = turn @ at + [*fixture["pos"], 0.0]
+        now = edited(episode, truth__can=pose, truth__drawers_top=drawn * out)
+        assert holds(now, "on", "can", "drawers.top") == there
+        assert holds(now, "inside", "can", "drawers.top") == there

@@ -47,7 +47,9 @@ def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_j
     \b
     Example: fabrika verify runs/toy-reach-v1-s0
     """
-    parts = list(_own_findings(folder))
+    own = _own_findings(folder)
+    head = {"path": str(folder), "ok": False, "format": "run", "episodes": 0}
+    parts: list[dict[str, Any]] = [{**head, "findings": own}] if own else []
     parts += [_verified(kind, place, sample or 0, seed) for kind, place in _parts(folder, parts)]
     ok = all(part["ok"] for part in parts)
     if as_json:
@@ -69,7 +71,7 @@ def verify(ctx: click.Context, folder: Path, sample: int | None, seed: int, as_j
     ctx.exit(0 if ok else INTEGRITY)
 
 
-def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
+def _own_findings(run: Path) -> list[dict[str, str]]:
     """What is wrong with a run's own files, and with what its ledger tells of."""
     from fabrika._errors import FabrikaError
     from fabrika._ledger import read_row
@@ -79,9 +81,9 @@ def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
     def finding(code: str, where: str, message: str) -> dict[str, str]:
         return {"code": code, "where": where, "message": message}
 
+    found, made = list[dict[str, str]](), dict[str, Any]()
     if not (run / "run.json").is_file():
-        return
-    found, made = [], dict[str, Any]()
+        return found
     try:
         again = f"; to make it anew: {read_manifest(run)['command']}"
     except FabrikaError as error:
@@ -101,8 +103,7 @@ def _own_findings(run: Path) -> Iterator[dict[str, Any]]:
             if not (run / part).exists():
                 told = f"its ledger tells of it. `fabrika trash` lists what was deleted{again}."
                 found.append(finding("missing", part, told))
-    if found:
-        yield {"path": str(run), "ok": False, "format": "run", "episodes": 0, "findings": found}
+    return found
 
 
 def _parts(folder: Path, known: list[dict[str, Any]]) -> Iterator[tuple[str, Path]]:
@@ -189,7 +190,7 @@ def repair(ctx: click.Context, folder: Path, policy: Path | None, as_json: bool)
     from fabrika._repair import Repaired, repair_store
 
     stores = list(stores_in(folder))
-    own = [finding for part in _own_findings(folder) for finding in part["findings"]]
+    own = _own_findings(folder)
     if not stores and not own:
         raise UsageError(f"{folder} holds no store of episodes. Datasets are exported again.")
     found: dict[Path, Repaired] = {}

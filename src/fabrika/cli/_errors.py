@@ -80,7 +80,8 @@ class Program(click.Group):
             if os.environ.get("FABRIKA_DEBUG") == "1":
                 traceback.print_exc()
             # What breaks after Ctrl-C broke of it: an import that was cut short, say.
-            known = explain(KeyboardInterrupt() if stopped and _unexpected(error) else error)
+            ours = isinstance(error, FabrikaError)
+            known = explain(KeyboardInterrupt() if stopped and not ours else error)
             if as_json:
                 _emit_error(type(known).__name__, str(known), known.exit_code)
             say(f"fabrika: {known}")
@@ -118,11 +119,6 @@ def explain(error: BaseException) -> FabrikaError:
 
 def _emit_error(kind: str, message: str, code: int) -> None:
     emit({"error": {"kind": kind, "message": message, "exit_code": code}})
-
-
-def _unexpected(error: BaseException) -> bool:
-    """True for what none of Fabrika's own errors is."""
-    return not isinstance(error, FabrikaError)
 
 
 @contextmanager

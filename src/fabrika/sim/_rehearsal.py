@@ -70,11 +70,11 @@ class Rehearsal:
         ``deeper`` than so much [m]: a negative one asks for a margin. ``ignore``: bodies that may
         be touched, such as what a hand is about to hold. Fingers of one hand may touch.
         """
-        margin, self._model.geom_margin[:] = max(0.0, -deeper), max(0.0, -deeper)
+        self._model.geom_margin[:] = max(0.0, -deeper)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
-        found = [touch for touch in self._contacts() if touch.depth > deeper - 1e-9 * margin]
+        found = [touch for touch in self._contacts() if touch.depth > deeper]
         kept = (t for t in found if t.other not in ignore and t.part not in ignore)
         return sorted(kept, key=lambda touch: -touch.depth)
 

@@ -281,6 +281,7 @@ class SimWorld:
         # Views into the engine's memory, which stays where it is.
         self._xpos, self._xmat = self._data.xpos, self._data.xmat.reshape(-1, 3, 3)
         self._sizes: Array = np.array([_size(t) for t in things], float)
+        self._facts = {name: tell(self._params) for name, (_, tell) in self._told.items()}
         self._twist6 = np.zeros(6)
         friction = float(self._params["grip"])
         skin = self._contacts.is_robot & (np.asarray(m.geom_priority) == 1)
@@ -434,7 +435,7 @@ class SimWorld:
             turning, moving = self._twist6[:3], self._twist6[3:]
             return np.concatenate([d.xpos[body], d.xquat[body], moving, turning])
         if what in self._told:
-            return self._told[what][1](self._params)
+            return self._facts[what]
         if what in self._moved:
             joint = d.joint(what)
             return np.concatenate([joint.qpos, joint.qvel])

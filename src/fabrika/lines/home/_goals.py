@@ -74,8 +74,8 @@ def _frame(episode: Episode, fixture: str, body: str) -> _Frame:
     origin = np.tile([*params["pos"], 0.0], (len(episode.times), 1))
     if body != fixture:
         part = _part(episode, body)
-        slid = np.outer(_moved(episode, body)[0], part.axis)
-        origin = origin + (np.array(part.root) + slid) @ turn.T
+        slid = np.array([part.pose(at)[0] for at in _moved(episode, body)[0]])
+        origin = origin + slid @ turn.T
     return _Frame(origin, turn)
 
 
