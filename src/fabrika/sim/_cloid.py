@@ -32,6 +32,10 @@ _ARM = (
     ("wrist_pitch", 900, 30, 0.03, -1.5, 1.5, 3.0, -0.5),
     ("wrist_roll", 900, 30, 0.03, -1.3, 1.3, 3.0, -0.37),
 )
+_ELBOW_OUT = (0.14, 0.55, -0.04, 1.76, 0.55, -0.25, 0.15)
+"""The forearm clears the front edge of a counter."""
+_ELBOW_UP = (0.80, 1.30, -0.80, 1.60, 0.30, -0.30, 0.00)
+"""The forearm comes from above, over what is deep."""
 UPPER_ARM, FOREARM, WRIST_TO_PALM = 0.33, 0.31, 0.075  # [m]
 SHOULDER = (0.04, 0.185, 0.80)
 """Left shoulder in the base frame with the lift at its lowest [m]; the right one is mirrored."""
@@ -198,6 +202,16 @@ def _hand(side: str) -> Hand:
         fingers=f"{side}_hand",
         arm=f"{side}_arm",
         touch=tuple(f"{side}_{finger}_touch" for finger in FINGERS),
+        open=(0.0, 0.0, 0.0, 0.0, 0.0, -0.2),
+        closed=(*(CLOSED,) * 5, -0.2),
+        # The thumb first: with the fingers away it would push over what it held.
+        releases=((0.0, *(CLOSED,) * 4, -0.2),),
+        pocket=(0.030, 0.0, 0.018),
+        thumb=(0.0, 1.0 if side == "left" else -1.0, 0.0),
+        span=0.09,
+        bounds=(-0.045, 0.144, 0.042),
+        postures=(_ELBOW_OUT, _ELBOW_UP),
+        rest=(-0.95, 0.49, 1.31, 2.5, 0.87, 0.08, -0.9),
     )
 
 

@@ -16,6 +16,10 @@ from fabrika._errors import ContractError, UnknownNameError
 from fabrika._signals import Array
 from fabrika.sim._robot import Robot, compile_mjcf
 
+_ALL = 0xFFFF
+_SELF = 0.004
+"""What has to stay free between parts of the robot [m]: its own joints are known well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Touch:
@@ -30,7 +34,11 @@ class Touch:
 
 
 class Rehearsal:
-    """Robot and scene, to be put into postures. ``bodies``: MJCF children of ``worldbody``."""
+    """Robot and scene, to be put into postures. ``bodies``: MJCF children of ``worldbody``.
+
+    Only what the robot touches is looked for, and what a thing touches that it holds: what the
+    scene's bodies do to one another costs nothing.
+    """
 
     def __init__(self, robot: Robot, bodies: str) -> None:
         if "<worldbody>" not in robot.mjcf:
@@ -40,8 +48,18 @@ class Rehearsal:
         self._data = mujoco.MjData(m)
         root = m.body(robot.root).id
         self._mine = np.asarray(m.body_rootid) == root
-        hands = [m.body(hand.palm).id for hand in robot.hands.values()]
+        self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
+        hands = list(self._palms.values())
         self._hand = np.array([_hand_of(m, body, hands) for body in range(m.nbody)])
+        # What is held may lie against the wrist, whose links follow the palm.
+        self._near = self._hand.copy()
+        for palm in hands:
+            wrist = int(m.body_parentid[palm])
+            self._near[[wrist, int(m.body_parentid[wrist])]] = self._hand[palm]
+        self._body = np.asarray(m.geom_bodyid)
+        foreign = ~self._mine[self._body]
+        m.geom_contype[foreign], m.geom_conaffinity[foreign] = 0, _ALL
+        self._held: dict[str, tuple[int, int, Array, Array]] = {}
         self._joints = {
             name: [_joints_of(m, actuator) for actuator in group.actuators]
             for name, group in robot.groups.items()
@@ -62,7 +80,76 @@ class Rehearsal:
         address = int(self._model.joint(body).qposadr[0])
         quaternion = np.empty(4)
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
-        self._data.qpos[address : address + 7] = [*position, *quaternion]
+        self._data.qpos[address : address + 3] = position
+        self._data.qpos[address + 3 : address + 7] = quaternion
+
+    def move(self, joint: str, at: float) -> None:
+        """Put a door, a drawer or a lid where it is said to be [rad or m]."""
+        self._data.qpos[int(self._model.joint(joint).qposadr[0])] = at
+
+    def hold(self, body: str, side: str, position: Array, rotation: Array) -> None:
+        """From now on a free body goes with a palm, there in its frame: (3,) [m], (3, 3).
+
+        What it touches, the robot touches.
+        """
+        address, palm = int(self._model.joint(body).qposadr[0]), self._palms[side]
+        self._held[body] = address, palm, position.copy(), rotation.copy()
+        self._own(body, self._hand[palm])
+
+    def let_go(self) -> None:
+        """Nothing goes with a palm any more."""
+        for body in self._held:
+            self._own(body, -1)
+        self._held = {}
+
+    def _own(self, body: str, hand: int) -> None:
+        index = self._model.body(body).id
+        self._mine[index], self._hand[index], self._near[index] = hand >= 0, hand, hand
+        geoms = self._body == index
+        self._model.geom_contype[geoms] = 1 if hand >= 0 else 0
+
+    def palm(self, side: str) -> tuple[Array, Array]:
+        """Where a palm is in this posture: (3,) [m] in the world, (3, 3)."""
+        mujoco.mj_kinematics(self._model, self._data)
+        body = self._palms[side]
+        return self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy()
+
+    def clear(self, margin: float, near: Mapping[str, float] | None = None) -> bool:
+        """True if in this posture the robot, and what it holds, keeps off all else.
+
+        By ``margin`` [m], from bodies in ``near`` by what it says; less than zero lets them
+        overlap by so much. From itself by less.
+        """
+        limits = np.full(self._model.nbody, margin)
+        for name, limit in (near or {}).items():
+            limits[self._model.body(name).id] = limit
+        self._collide(max(margin, _SELF))
+        contact = self._data.contact
+        if not len(contact.dist):
+            return True
+        one, two = self._body[contact.geom].T
+        both = self._mine[one] & self._mine[two]
+        limit = np.minimum(limits[one], limits[two])
+        limit = np.where(both, np.minimum(limit, _SELF), limit)
+        same = both & (self._near[one] == self._near[two]) & (self._near[one] >= 0)
+        return not ((contact.dist < limit) & ~same).any()
+
+    def _collide(self, margin: float) -> None:
+        """Look for contacts within the margin [m]."""
+        m, d = self._model, self._data
+        if m.geom_margin[0] != margin:
+            m.geom_margin[:] = margin
+        mujoco.mj_kinematics(m, d)
+        if self._held:
+            for address, palm, position, rotation in self._held.values():
+                turn = d.xmat[palm].reshape(3, 3)
+                d.qpos[address : address + 3] = d.xpos[palm] + turn @ position
+                quaternion = np.empty(4)
+                mujoco.mju_mat2Quat(quaternion, (turn @ rotation).ravel())
+                d.qpos[address + 3 : address + 7] = quaternion
+            mujoco.mj_kinematics(m, d)
+        mujoco.mj_comPos(m, d)
+        mujoco.mj_collision(m, d)
 
     def touches(self, *, deeper: float = 0.0, ignore: Collection[str] = ()) -> list[Touch]:
         """All that the robot touches, itself included, in this posture; deepest first.
@@ -70,10 +157,7 @@ class Rehearsal:
         ``deeper`` than so much [m]: a negative one asks for a margin. ``ignore``: bodies that may
         be touched, such as what a hand is about to hold. Fingers of one hand may touch.
         """
-        self._model.geom_margin[:] = max(0.0, -deeper)
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)
-        mujoco.mj_collision(self._model, self._data)
+        self._collide(max(0.0, -deeper))
         found = [touch for touch in self._contacts() if touch.depth > deeper]
         kept = (t for t in found if t.other not in ignore and t.part not in ignore)
         return sorted(kept, key=lambda touch: -touch.depth)

@@ -50,6 +50,25 @@ class Hand:
     """Group that carries the hand."""
     touch: tuple[str, ...]
     """Touch sensors of the fingertips, thumb first."""
+    open: tuple[float, ...] = ()
+    """Fingers' positions when ready to grasp."""
+    closed: tuple[float, ...] = ()
+    """Fingers' positions that they are sent to, to hold."""
+    releases: tuple[tuple[float, ...], ...] = ()
+    """Fingers' positions on the way from closed to open, if some have to open first."""
+    pocket: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where what is held touches the palm, in the palm's frame [m]."""
+    thumb: tuple[float, float, float] = (0.0, 1.0, 0.0)
+    """Unit vector in the palm's frame that points up when the hand holds something upright."""
+    span: float = 0.1
+    """Thickest thing that it holds [m]."""
+    bounds: tuple[float, float, float] = (-0.05, 0.15, 0.05)
+    """How far the open hand goes from its palm's origin: back and forth along x, and to both
+    sides along y [m]."""
+    postures: tuple[tuple[float, ...], ...] = ()
+    """Arm's positions that spare joints are drawn to when it reaches, the usual one first."""
+    rest: tuple[float, ...] = ()
+    """Arm's positions when it has nothing to do: close to the body, above the furniture."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,18 +161,22 @@ def scene(params: Params, looks: bool) -> Stage:
 
 
 def _shell(look: Mapping[str, Any]) -> str:
-    """Floor and three walls as planes, each a body of its own, and the light."""
+    """Floor, walls and light."""
+    return walls(look["wall"], 'material="floor"') + lamp(look)
+
+
+def walls(rgb: Sequence[float] = (0.8, 0.8, 0.8), floor: str = "") -> str:
+    """Floor and three walls as planes, each a body of its own."""
     bits = 'contype="32" conaffinity="31"'
-    colour = " ".join(f"{value:.3g}" for value in look["wall"])
-    walls = {
-        "floor": ("0 0 0", "1 0 0 0 1 0", 'material="floor"'),
+    colour = " ".join(f"{value:.3g}" for value in rgb)
+    planes = {
+        "floor": ("0 0 0", "1 0 0 0 1 0", floor),
         "wall_back": (f"{ROOM} 0 0", "0 -1 0 0 0 1", f'rgba="{colour} 1"'),
         "wall_left": (f"0 {ROOM} 0", "1 0 0 0 0 1", f'rgba="{colour} 1"'),
         "wall_right": (f"0 {-ROOM} 0", "-1 0 0 0 0 1", f'rgba="{colour} 1"'),
     }
-    text = "".join(
+    return "".join(
         f'<body name="{name}" pos="{pos}"><geom name="{name}" type="plane" size="4 4 1" '
         f'xyaxes="{axes}" {paint} {bits}/></body>'
-        for name, (pos, axes, paint) in walls.items()
+        for name, (pos, axes, paint) in planes.items()
     )
-    return text + lamp(look)

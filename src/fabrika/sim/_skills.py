@@ -8,7 +8,7 @@ Poses are in the robot's base frame unless a name says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from math import hypot
 
 import numpy as np
@@ -35,14 +35,20 @@ class Limbs:
     def start(self, observation: Signals, posture: Signals | None = None) -> None:
         """Begin at home. ``posture``: positions by group that spare joints are drawn to."""
         self.seen = observation
+        self.ticks=0  # DEBUG
         self.joints = {name: home.copy() for name, home in self.robot.home.items()}
         self._posture = {name: value.copy() for name, value in self.joints.items()}
         self._posture.update(posture or {})
         self._speed = dict.fromkeys(self.robot.hands, 0.0)
         self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
 
+    def draw(self, posture: Mapping[str, Array]) -> None:
+        """From now on spare joints are drawn to these positions by group."""
+        self._posture.update({name: value.copy() for name, value in posture.items()})
+
     def tick(self) -> Skill:
         """Send the commanded joints and take the next observation."""
+        self.ticks = getattr(self,"ticks",0) + 1  # DEBUG
         self.seen = yield {name: value.copy() for name, value in self.joints.items()}
 
     def wait(self, seconds: float) -> Skill:
@@ -97,6 +103,31 @@ class Limbs:
         self.joints.update(solved)
         self._poses.update(targets)
         return far
+
+    def follow(self, path: Sequence[Mapping[str, Array]], *, speed: float = 0.5) -> Skill:
+        """Through joint positions by group, one after the other, at a share of top speed."""
+        rate = 0.0
+        for index, corner in enumerate(path):
+            last = index == len(path) - 1
+            top = {name: np.array(self.robot.groups[name].velocity) for name in corner}
+            while True:
+                left = {name: values - self.joints[name] for name, values in corner.items()}
+                # Ticks that it takes at top speed, of the joint that has furthest to go.
+                ticks = max(float((np.abs(v) / top[n]).max()) for n, v in left.items()) / self.dt
+                if ticks < 1e-6:
+                    break
+                rate = min(speed, rate + 2.0 * self.dt)
+                pace = min(rate, max(0.05, 0.15 * ticks)) if last else rate
+                share = min(1.0, pace / ticks)
+                for name, values in left.items():
+                    self.joints[name] = self.joints[name] + share * values
+                yield from self.tick()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Work out the palms' poses again, after joints were moved by themselves."""
+        self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
+        self._speed = dict.fromkeys(self.robot.hands, 0.0)
 
     # -- fingers -------------------------------------------------------------------------
 

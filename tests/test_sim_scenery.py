@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabrika.lines.home._goals import height_of
-from fabrika.lines.home._scenery import Scenery
+from fabrika.sim._scenery import Scenery
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, draw_fixture, draw_thing, footprint
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fabrika._signals import Array, Signal, Signals
-from fabrika.sim import CATALOGUE
+from fabrika.sim._catalogue import CATALOGUE
 from fabrika.sim._fixtures import RANGES
 from fabrika.sim._world import Told
 
