@@ -135,7 +135,7 @@ class Page:
         if self._contacts.value:
             touching = f"{count} contacts" + (f", up to {force:.1f} N" if count else "")
         now = float(self._film.times[frame])
-        if self._clock.playing or abs(self._slider.value - now) > self._story.episode.dt:
+        if self._clock.playing or abs(self._slider.value - now) > self._story.episode.dt / 2:
             self._slider.value = now  # type: ignore[misc]  # its setter stands apart
         self._now.content = _moment(self._story, frame, touching)
 

@@ -16,7 +16,6 @@ _PRESSED = (255, 92, 20)
 """Colour of contacts."""
 _FEELER = (40, 130, 255)
 """Colour of collision shapes."""
-_SMOOTH = {"sphere", "capsule", "ellipsoid"}
 _LEAST = 0.05
 """Contacts with less force are not shown [N]."""
 
@@ -108,23 +107,28 @@ class Scene:
         self._light()
 
     def _light(self) -> None:
-        """Daylight that casts shadows, a floor that fades away, and the eye."""
+        """A lamp over the viewer's shoulder, light from all around, and the eye."""
         scene, camera = self._server.scene, self._server.initial_camera
-        scene.configure_environment_map("apartment", environment_intensity=0.55)
-        scene.configure_default_lights(True, cast_shadow=True)
+        scene.configure_environment_map("apartment", environment_intensity=0.45)
+        scene.configure_default_lights(False)
+        x, y, _ = self._film.eye - self._film.target
+        back = np.array([x - 0.6 * y, y + 0.6 * x, 0.0]) / max(float(np.hypot(x, y)), 1e-6)
+        # It shines from there towards the origin of the world, as the sun does.
+        lamp = 1.2 * back + np.array([0.0, 0.0, 3.0])
+        scene.add_light_directional("/lamp", position=lamp, intensity=1.7, cast_shadow=True)
         camera.position, camera.look_at = self._film.eye, self._film.target
         camera.fov = np.radians(50.0)
 
     def _add(self, kind: str, solids: Sequence[Shape]) -> list[viser.MeshHandle]:
         """One node for all shapes of one body that have one colour."""
-        alike: dict[tuple[int, tuple[float, ...], bool], list[trimesh.Trimesh]] = {}
+        alike: dict[tuple[int, tuple[float, ...], str], list[trimesh.Trimesh]] = {}
         bare = kind == "collision"
         for solid in solids:
             colour = tuple(np.round(solid.rgba, 4).tolist())
-            key = solid.body, () if bare else colour, solid.kind in _SMOOTH
+            key = solid.body, () if bare else colour, _surface(solid)
             alike.setdefault(key, []).append(mesh_of(solid))
         nodes = []
-        for number, ((body, rgba, smooth), meshes) in enumerate(alike.items()):
+        for number, ((body, rgba, surface), meshes) in enumerate(alike.items()):
             whole: Any = trimesh.util.concatenate(meshes)
             nodes.append(
                 self._server.scene.add_mesh_simple(
@@ -134,8 +138,8 @@ class Scene:
                     color=_FEELER if bare else np.array(rgba[:3]),
                     opacity=rgba[3] if rgba and rgba[3] < 1 else None,
                     wireframe=bare,
-                    flat_shading=not bare and not smooth,
-                    cast_shadow=not bare,
+                    flat_shading=not bare and surface != "smooth",
+                    cast_shadow=not bare and surface != "plane",
                 )
             )
         return nodes
@@ -174,16 +178,23 @@ class Scene:
             self._arrows = None
         if not len(points):
             return
-        length = 0.03 + 0.03 * np.log10(1.0 + strength)
+        length = 0.04 + 0.06 * np.log10(1.0 + strength)
         ahead = forces / strength[:, None] * length[:, None]
         self._arrows = self._server.scene.add_arrows(
             "/contacts",
             np.stack([points, points + ahead], axis=1),
             _PRESSED,
-            shaft_radius=0.003,
-            head_radius=0.008,
-            head_length=0.018,
+            shaft_radius=0.004,
+            head_radius=0.01,
+            head_length=0.024,
         )
+
+
+def _surface(solid: Shape) -> str:
+    """How light falls on it. Walls are planes: no wall may shade the room."""
+    if solid.kind == "plane":
+        return "plane"
+    return "smooth" if solid.kind in ("sphere", "capsule", "ellipsoid") else "flat"
 
 
 def mesh_of(solid: Shape) -> trimesh.Trimesh:
