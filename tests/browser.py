@@ -36,7 +36,7 @@ _FLAGS = (
 class Browser:
     """One window with one page. Its profile is new and empty, in ``folder``."""
 
-    def __init__(self, folder: Path, width: int = 900, height: int = 600) -> None:
+    def __init__(self, folder: Path, width: int, height: int) -> None:
         assert CHROMIUM
         self.process = subprocess.Popen(
             [CHROMIUM, *_FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}"],
@@ -93,6 +93,11 @@ class Browser:
         )
         wait(lambda: self.run(f"!!{find}"))
         self.run(f"{find}.click()")
+
+    def tick(self, label: str) -> None:
+        """Click the box to tick that has this label."""
+        labels = "[...document.querySelectorAll('label')]"
+        self.run(f"{labels}.find(l => l.innerText.trim() == {label!r}).click()")
 
     def click_at(self, x: float, y: float) -> None:
         """Press and release the mouse there [px]."""

@@ -31,6 +31,10 @@ _FIRST_HIDDEN_GROUP = 3
 """MuJoCo's own pictures leave out geoms of this group and above."""
 _ENDLESS = 10.0
 """Half the extent that is drawn of a plane without an end [m]."""
+_MOVED = 0.02
+"""A body that moves by more belongs to what a viewer should see [m]."""
+_FIELD = 45.0
+"""Angle of view that everything which moves must fit into [degrees]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +113,27 @@ class Playback:
         return points, forces
 
     def _view(self, world: SimWorld) -> tuple[Array, Array]:
-        """The camera for people, turned to the robot's height; or one that is 3 m away."""
-        places, _ = self.poses(0)
-        robot = places[self._looks.body(world.robot.base).id]
-        cameras = [self._looks.camera(index).name for index in range(self._looks.ncam)]
-        if "scene" not in cameras:
-            return robot + np.array([-1.8, -1.8, 1.6]), robot
-        camera = self._looks.camera("scene").id
-        mujoco.mj_camlight(self._looks, self._posed)
-        eye = self._posed.cam_xpos[camera].copy()
-        ahead = -self._posed.cam_xmat[camera].reshape(3, 3)[:, 2]
-        return eye, eye + ahead * float(np.linalg.norm(robot - eye))
+        """In the direction of the camera for people, so far away that all that moves is in view."""
+        places = np.stack([self.poses(frame)[0] for frame in self._sample()])
+        root = self._looks.body(world.robot.root).id
+        ours = np.asarray(self._looks.body_rootid) == root
+        moving = (np.ptp(places, axis=0) > _MOVED).any(axis=1)
+        shown = places[:, ours | moving].reshape(-1, 3)
+        low, high = shown.min(axis=0), shown.max(axis=0)
+        target = (low + high) / 2
+        away = np.array([-1.0, -1.0, 0.8])
+        names = [self._looks.camera(index).name for index in range(self._looks.ncam)]
+        if "scene" in names:
+            self.poses(0)
+            mujoco.mj_camlight(self._looks, self._posed)
+            turn = self._posed.cam_xmat[self._looks.camera("scene").id].reshape(3, 3)
+            away = turn[:, 2]  # a camera looks against its z axis
+        far = float(np.linalg.norm(high - low)) / 2 / np.sin(np.radians(_FIELD / 2))
+        return target + far * away / np.linalg.norm(away), target
+
+    def _sample(self) -> Array:
+        """A few observations that stand for all."""
+        return np.unique(np.linspace(0, len(self.times) - 1, 16).astype(int))
 
 
 def require_simulated(world: World) -> SimWorld:

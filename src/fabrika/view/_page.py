@@ -85,6 +85,7 @@ class Page:
         self._now = gui.add_html("")
         self._contacts = gui.add_checkbox("contacts", True)
         self._collision = gui.add_checkbox("collision shapes", False)
+        self._shadows = gui.add_checkbox("shadows", True, hint="Off, a slow machine draws faster.")
         if episode.verdict:
             with gui.add_folder("All checks", expand_by_default=False):
                 gui.add_html(_findings(episode.verdict))
@@ -98,6 +99,10 @@ class Page:
         self._contacts.on_update(lambda _: self._do(self._again))
         self._collision.on_update(
             lambda _: self._do(lambda: self._scene.show_collision(self._collision.value))
+        )
+
+        self._shadows.on_update(
+            lambda _: setattr(self._scene.lamp, "cast_shadow", self._shadows.value)
         )
 
     def _marks(self) -> tuple[float, ...] | None:

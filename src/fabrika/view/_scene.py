@@ -18,6 +18,8 @@ _FEELER = (40, 130, 255)
 """Colour of collision shapes."""
 _LEAST = 0.05
 """Contacts with less force are not shown [N]."""
+_STILL = 1e-5
+"""What moves by less is where it was [m], or by half of it in a quaternion [rad]."""
 
 
 class Shape(Protocol):
@@ -99,7 +101,7 @@ class Scene:
             body: server.scene.add_frame(f"/bodies/{body}", show_axes=False)
             for body in sorted({solid.body for solid in film.solids})
         }
-        self._places: tuple[Array, Array] | None = None
+        self._sent: Array | None = None
         self._looks = self._add("looks", [s for s in film.solids if s.seen and s.rgba[3] > 0])
         self._feelers = self._add("collision", [s for s in film.solids if s.collides])
         self.show_collision(False)
@@ -115,7 +117,9 @@ class Scene:
         back = np.array([x - 0.6 * y, y + 0.6 * x, 0.0]) / max(float(np.hypot(x, y)), 1e-6)
         # It shines from there towards the origin of the world, as the sun does.
         lamp = 1.2 * back + np.array([0.0, 0.0, 3.0])
-        scene.add_light_directional("/lamp", position=lamp, intensity=1.7, cast_shadow=True)
+        self.lamp = scene.add_light_directional(
+            "/lamp", position=lamp, intensity=1.7, cast_shadow=True
+        )
         camera.position, camera.look_at = self._film.eye, self._film.target
         camera.fov = np.radians(50.0)
 
@@ -163,13 +167,15 @@ class Scene:
             node.visible = not wanted
 
     def _move(self, positions: Array, turns: Array) -> None:
+        """Send the poses of bodies that moved since theirs was sent."""
+        places = np.concatenate((positions, turns), axis=1)
+        if self._sent is None:
+            self._sent = np.full_like(places, np.inf)
+        moved = np.abs(places - self._sent).max(axis=1) > _STILL
         for body, node in self._bodies.items():
-            before = self._places
-            if before is None or not np.array_equal(before[0][body], positions[body]):
-                node.position = positions[body]
-            if before is None or not np.array_equal(before[1][body], turns[body]):
-                node.wxyz = turns[body]
-        self._places = positions, turns
+            if moved[body]:
+                node.position, node.wxyz = positions[body], turns[body]
+        self._sent[moved] = places[moved]
 
     def _point(self, points: Array, forces: Array, strength: Array) -> None:
         """Arrows along the forces. A tenth of a newton and a hundred can both be seen."""
@@ -208,7 +214,7 @@ def mesh_of(solid: Shape) -> trimesh.Trimesh:
     elif solid.kind == "cylinder":
         mesh = trimesh.creation.cylinder(radius=x, height=2 * y, sections=40)
     elif solid.kind == "capsule":
-        mesh = trimesh.creation.capsule(radius=x, height=2 * y, count=(20, 14))
+        mesh = trimesh.creation.capsule(radius=x, height=2 * y, count=(14, 12))
     elif solid.kind == "mesh":
         mesh = trimesh.Trimesh(solid.vertices, solid.faces, process=False)
     else:
