@@ -100,9 +100,10 @@ class Browser:
         self.run(f"{labels}.find(l => l.innerText.trim() == {label!r}).click()")
 
     def click_at(self, x: float, y: float) -> None:
-        """Press and release the mouse there [px]."""
-        for kind in ("mousePressed", "mouseReleased"):
+        """Press the mouse there [px], and release it as late as a person would."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+            time.sleep(0.2)
 
     def picture(self) -> np.ndarray:
         """(height, width, 3) uint8: the window as it is seen now."""

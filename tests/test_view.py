@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import test_sim_scene as room
 from browser import CHROMIUM, Browser, wait
-from fabrika import ContractError, Episode, UsageError, dump_episode, judge, rollout
+from fabrika import ContractError, Episode, Scripted, UsageError, dump_episode, judge, rollout
 from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
 from fabrika.lines.toy import TASK as TOY
@@ -103,6 +105,23 @@ def test_the_order_of_asking_changes_nothing(name: str, episodes: Any, films: An
         for asked, again in ((poses, other.poses(frame)), (contacts, other.contacts(frame))):
             assert all(np.array_equal(a, b) for a, b in zip(asked, again, strict=True))
         assert goals == later.goals(frame)
+
+
+def test_what_sleeps_is_shown_awake() -> None:
+    scenario, world = room.scenario(0), room.world()
+    world.reset(scenario)
+    home = {name: np.array(group.home) for name, group in world.robot.groups.items()}
+    still = Scripted("still", (), lambda _, __: (home for _ in range(40)))  # type: ignore[arg-type, return-value]
+    episode = rollout(still, world, scenario, 1.2)
+    film = Playback(world, episode)
+    last = len(episode.times) - 1
+    points, _ = film.contacts(last)
+    assert len(points) > 50, "some thirty things lie about"
+    film.contacts(0)
+    assert np.array_equal(film.contacts(last)[0], points)
+    world.restore(scenario, episode.states[last])
+    assert (world._data.tree_asleep >= 0).any()
+    assert np.array_equal(film.poses(last)[0], world._data.xpos)
 
 
 def test_what_bears_a_thing_bears_its_weight(episodes: Any, films: Any) -> None:
@@ -275,15 +294,12 @@ def look(browser: Browser, episode: Episode) -> None:
     assert told == {"placed", "upright", "released", "at-rest"}
     assert "contacts" in browser.text("[data-contacts]")
 
-    # The slider, at nine tenths of its length: another time, another skill, goals that hold.
-    track = "document.querySelector('.mantine-Slider-track')"
-    at = json.loads(browser.run(f"JSON.stringify({track}.getBoundingClientRect())"))
-    browser.click_at(at["x"] + 0.9 * at["width"], at["y"] + at["height"] / 2)
-    wait(lambda: moment(browser) > 0.8 * episode.times[-1])
+    # The slider: another time, another skill, goals that hold.
+    end = episode.times[-1]
+    scrub(browser, 0.9, lambda: moment(browser) > 0.8 * end)
     assert browser.text("[data-skill]") == "bring it to the shelf"
     assert "✓ placed" in browser.text("[data-goals]")
-    browser.click_at(at["x"] + 0.02 * at["width"], at["y"] + at["height"] / 2)
-    wait(lambda: moment(browser) < 0.2 * episode.times[-1])
+    scrub(browser, 0.02, lambda: moment(browser) < 0.2 * end)
     assert browser.text("[data-skill]") == "reach <for> the mug"
     assert "○ placed" in browser.text("[data-goals]")
 
@@ -296,7 +312,19 @@ def look(browser: Browser, episode: Episode) -> None:
     wait(lambda: (scene(browser) != before).mean() > 0.05)
 
     browser.click("Play")
-    wait(lambda: moment(browser) > 0.25 * episode.times[-1])
+    wait(lambda: moment(browser) > 0.25 * end)
+
+
+def scrub(browser: Browser, share: float, there: Callable[[], bool]) -> None:
+    """Click on the slider, again if a browser that draws a picture in seconds has missed it."""
+    track = "document.querySelector('.mantine-Slider-track')"
+    for patience in (15, 15, 60):
+        at = json.loads(browser.run(f"JSON.stringify({track}.getBoundingClientRect())"))
+        browser.click_at(at["x"] + share * at["width"], at["y"] + at["height"] / 2)
+        with suppress(AssertionError):
+            wait(there, patience)
+            return
+    raise AssertionError(f"the slider does not go to {share:.0%}: {browser.text()}")
 
 
 def scene(browser: Browser) -> np.ndarray:

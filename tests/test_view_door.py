@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.sync.client import connect
 
-from fabrika import UsageError
+from fabrika import FabrikaError, UsageError
 from fabrika.cli import main
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
 from fabrika.lines.toy import TASK as TOY
@@ -126,6 +126,12 @@ def test_the_door_stands_in_the_server_itself(server: Any, capfd: Any) -> None:
     with connect(f"{place}/{door.token}", origin=origin, subprotocols=protocols, proxy=None):  # type: ignore[arg-type]
         pass
     assert "http" not in capfd.readouterr().out, "only the command line tells the address"
+
+
+def test_a_viser_that_takes_no_door_does_not_stay_open(monkeypatch: Any) -> None:
+    monkeypatch.setattr("fabrika.view._door._served_by", lambda *_: nullcontext())
+    with pytest.raises(FabrikaError, match="the page was not opened"):
+        open_server("127.0.0.1", 0, "x")
 
 
 def test_there_is_no_way_onto_the_internet(server: Any) -> None:

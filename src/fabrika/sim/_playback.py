@@ -97,6 +97,7 @@ class Playback:
         """(C, 3) points that touch [m], and (C, 3) the force there [N], at an observation.
 
         The force is the one on the body of the two that can move; if both can, on the second.
+        What sleeps is woken: it presses on what it lies on.
         """
         model, data = self._model, self._data
         mujoco.mj_setState(model, data, self._states[frame, : self._size], _STATE)

@@ -83,4 +83,4 @@ def _find(check: Check, episode: Episode) -> Finding:
     try:
         return check.find(episode)
     except (IndexError, ValueError, ZeroDivisionError):
-        return replace(replace(check, measure=lambda _: math.nan).find(episode), ok=False)
+        return replace(check, measure=lambda _: math.nan).find(episode)
