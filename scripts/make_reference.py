@@ -23,6 +23,7 @@ PACKAGES = {
     "fabrika.sim": "MuJoCo worlds: robots, scenes, sensors, cameras, kinematics.",
     "fabrika.data": "Datasets: out as LeRobot v3, and a strict checker for any of them.",
     "fabrika.learn": "Policies and their training; one file becomes an actor.",
+    "fabrika.view": "An episode in the browser.",
     "fabrika.cluster": "Jobs for shared clusters, all into one store.",
     "fabrika.release": "What a person sees: the report, videos and plots.",
 }

@@ -20,7 +20,7 @@ CORE_BUDGET = 5300
 without what makes runs safe: control plane, index, ledger, verify, repair and replay, which no run
 can do without."""
 HEAVY = ("av", "jinja2", "matplotlib", "mujoco", "onnx", "onnxruntime", "PIL", "pyarrow")
-HEAVY += ("safetensors", "scipy", "torch")
+HEAVY += ("safetensors", "scipy", "torch", "trimesh", "viser")
 UNSAFE = {"pickle", "cPickle", "dill", "joblib", "cloudpickle", "marshal", "shelve", "_pickle"}
 
 

@@ -16,6 +16,7 @@ from fabrika.cli._listing import list_
 from fabrika.cli._replay import replay
 from fabrika.cli._submit import submit
 from fabrika.cli._trash import delete, restore, trash
+from fabrika.cli._view import view
 
 __all__ = ["main"]
 
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 SECTIONS = {
-    "Make and prove": (run, rollout, generate, train, validate, show),
+    "Make and prove": (run, rollout, generate, train, validate, show, view),
     "Data": (export, verify, replay),
     "Many machines, nothing lost": (
         submit,

@@ -38,6 +38,9 @@ _EXTRAS = {
     "matplotlib": "release",
     "jinja2": "release",
     "ray": "ray",
+    "viser": "view",
+    "trimesh": "view",
+    "websockets": "view",
 }
 
 

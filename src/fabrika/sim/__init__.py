@@ -7,6 +7,7 @@ from fabrika.sim._joinery import Fixture, Part, Space, Spot
 from fabrika.sim._kinematics import Kinematics
 from fabrika.sim._kitchen import kitchen, kitchen_materials, sample_look
 from fabrika.sim._pictures import visual
+from fabrika.sim._playback import Playback, Solid, require_simulated
 from fabrika.sim._robot import Group, Hand, Robot
 from fabrika.sim._scene import Place, arrange, footprint, places, put_on, reach_of, scene
 from fabrika.sim._skills import Limbs, body_in_base
@@ -26,8 +27,10 @@ __all__ = [
     "Limbs",
     "Part",
     "Place",
+    "Playback",
     "Robot",
     "SimWorld",
+    "Solid",
     "Space",
     "Spot",
     "Stage",
@@ -44,6 +47,7 @@ __all__ = [
     "places",
     "put_on",
     "reach_of",
+    "require_simulated",
     "sample_look",
     "scene",
     "thing",
