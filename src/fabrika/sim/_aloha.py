@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
+from math import pi
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -42,13 +43,17 @@ _MOTORS = {
     "wrist_rotate": (200, 4.1, 0.02),
 }
 _SPEED, _ACCELERATION = 2.5, 10.0  # [rad/s], [rad/s2]
-_FINGER = {"kp": 3000, "kv": 40, "force": 30.0, "armature": 0.1}  # [N/m], [Ns/m], [N], [kg]
-_FINGER_SPEED = 0.12  # [m/s], of the opening
-_PADS = (
-    # name, half sizes and centre [m]; the face at y = 0 is the inner one, y grows outward
-    ("pad", (0.032, 0.003, 0.008), (0.052, 0.003, 0.0)),
-    ("back", (0.020, 0.009, 0.022), (0.015, 0.0125, 0.0)),
-)
+_GRIP = 30.0  # [N], of each finger
+_STIFF, _DAMPED, _ROTOR = 3000, 40, 0.1  # [N/m], [Ns/m] of the opening, [kg] of each finger
+_FINGER_SPEED, _FINGER_ACCELERATION = 0.12, 2.0  # [m/s], [m/s2], of the opening
+_Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+_PAD: _Box = ((0.032, 0.003, 0.008), (0.052, 0.003, 0.0))
+_BACK: _Box = ((0.020, 0.009, 0.022), (0.015, 0.0125, 0.0))
+_FELT: _Box = ((0.034, 0.005, 0.010), (0.052, 0.003, 0.0))
+"""Half sizes and centre [m] of a finger's pad, of the carriage behind it, and of where it feels.
+
+From the inner face outward, and distally from the finger's origin.
+"""
 _HIDDEN = ("8_gripper_prop", "10_left_gripper_finger", "10_right_gripper_finger")
 """Meshes that only cameras see: what can touch of them has shapes of its own."""
 
@@ -137,25 +142,20 @@ def _arm(side: str) -> Element:
 
 def _finger(body: Element, joint: Element, side: str, sign: int) -> None:
     """Make a finger's joint 0 where the pads meet and grow outward; add what touches and feels."""
-    x, _, z = body.get("pos", "").split()
+    name, (x, _, z) = joint.get("name"), body.get("pos", "").split()
     body.set("pos", f"{x} {sign * FACE} {z}")
     widest = max(abs(float(value)) for value in joint.get("range", "").split())
     joint.set("axis", f"0 {sign} 0")
     joint.set("range", f"0 {widest - FACE:.6g}")
-    joint.set("armature", str(_FINGER["armature"]))
+    joint.set("armature", str(_ROTOR))
     own, other = (4, 8) if side == "left" else (8, 4)
-    for name, half, (px, py, pz) in _PADS:
-        ElementTree.SubElement(body, "geom", {
-            "name": f"{joint.get('name')}_{name}", "class": "skin", "type": "box", "mass": "0",
-            "contype": str(own), "conaffinity": str(1 | 2 | 32 | other),
-            "size": " ".join(map(str, half)), "pos": f"{px} {sign * (py - FACE):.6g} {pz}",
-        })  # fmt: skip
-    _, (a, b, c), (px, py, pz) = _PADS[0]
-    ElementTree.SubElement(body, "site", {
-        "name": f"{joint.get('name')}_pad", "class": "touch", "type": "box",
-        "size": f"{a + 0.002} {b + 0.002} {c + 0.002}",
-        "pos": f"{px} {sign * (py - FACE):.6g} {pz}",
-    })  # fmt: skip
+    skin = {"class": "skin", "contype": str(own), "conaffinity": str(1 | 2 | 32 | other)}
+    touch = {"name": f"{name}_pad", "class": "touch"}
+    for shape, half, more in (("geom", _PAD, skin), ("geom", _BACK, skin), ("site", _FELT, touch)):
+        (a, b, c), (px, py, pz) = half
+        where = {"size": f"{a} {b} {c}", "pos": f"{px} {sign * (py - FACE):.6g} {pz}"}
+        mass = {"mass": "0"} if shape == "geom" else {}
+        ElementTree.SubElement(body, shape, {**more, "type": "box", **where, **mass})
 
 
 def _range(arm: Element, joint: str) -> tuple[float, float]:
@@ -172,8 +172,8 @@ def _servos(groups: Mapping[str, Group]) -> Iterator[str]:
         for name, low, high, torque in zip(
             group.names, group.low, group.high, group.torque, strict=True
         ):
-            kp = _FINGER["kp"] if group.hand else _MOTORS[name.partition("_")[2]][0]
-            damping = f'kv="{_FINGER["kv"]}"' if group.hand else 'dampratio="1"'
+            kp = _STIFF if group.hand else _MOTORS[name.partition("_")[2]][0]
+            damping = f'kv="{_DAMPED}"' if group.hand else 'dampratio="1"'
             yield (
                 f'<position name="{name}" {target}="{name}" kp="{kp}" {damping} '
                 f'ctrlrange="{low} {high}" forcerange="-{torque} {torque}"/>'
@@ -182,43 +182,39 @@ def _servos(groups: Mapping[str, Group]) -> Iterator[str]:
 
 def _mjcf(arms: Mapping[str, Element], groups: Mapping[str, Group]) -> str:
     """The whole robot as one MJCF document."""
-    top = next(camera for camera in _read("scene.xml").iter("camera") if camera.get("name") == "top")
-    fingers = [(side, f"{side}_left_finger", f"{side}_right_finger") for side in SIDES]
-    stands = "".join(
-        f'<geom name="{side}_stand" class="link" type="box" size="0.06 0.06 {HEIGHT / 2}" '
-        f'pos="{arms[side].get("pos", "").split()[0]} 0.5 {-HEIGHT / 2}" rgba=".6 .6 .62 1"/>'
-        for side in SIDES
-    )
-    tendons = "".join(
-        f'<fixed name="{s}_gripper"><joint joint="{a}" coef="1"/><joint joint="{b}" coef="1"/></fixed>'
-        for s, a, b in fingers
-    )
+    top = next(eye for eye in _read("scene.xml").iter("camera") if eye.get("name") == "top")
+    stands = tendons = racks = touches = excludes = ""
+    for side, arm in arms.items():
+        x, y, _ = arm.get("pos", "").split()
+        stands += (
+            f'<geom name="{side}_stand" class="link" type="box" size="0.06 0.06 {HEIGHT / 2}" '
+            f'pos="{x} {y} {-HEIGHT / 2}" rgba=".6 .6 .62 1"/>'
+        )
+        fingers = (f"{side}_left_finger", f"{side}_right_finger")
+        both = "".join(f'<joint joint="{finger}" coef="1"/>' for finger in fingers)
+        tendons += f'<fixed name="{side}_gripper">{both}</fixed>'
+        racks += f'<joint joint1="{fingers[0]}" joint2="{fingers[1]}"/>'
+        touches += "".join(f'<touch name="{f}_touch" site="{f}_pad"/>' for f in fingers)
+        # Their hulls overlap by design.
+        excludes += f'<exclude body1="{side}_base" body2="{side}_shoulder_link"/>'
     return f"""<mujoco model="ALOHA">
 <compiler angle="radian" autolimits="true"/>
 {_DEFAULTS}
 <asset>{_meshes()}</asset>
 <worldbody>
  <body name="aloha">
-  <body name="stands" pos="-0.5 0 {HEIGHT}" euler="0 0 {-1.5707963267948966}">
-   {stands}
-   <camera name="top" pos="{top.get("pos")}" fovy="{top.get("fovy")}"/>
-   {"".join(_text(arm) for arm in arms.values())}
+  <body name="stands" pos="-0.5 0 {HEIGHT}" euler="0 0 {-pi / 2}">
+   {stands}<camera name="top" pos="{top.get("pos")}" fovy="{top.get("fovy")}"/>
+   {"".join(map(_text, arms.values()))}
   </body>
  </body>
 </worldbody>
 <tendon>{tendons}</tendon>
-<equality>{"".join(f'<joint joint1="{a}" joint2="{b}"/>' for _, a, b in fingers)}</equality>
-<contact>{"".join(map(_excludes, SIDES))}</contact>
+<equality>{racks}</equality>
+<contact>{excludes}</contact>
 <actuator>{"".join(_servos(groups))}</actuator>
-<sensor>{"".join(f'<touch name="{n}_touch" site="{n}_pad"/>' for _, a, b in fingers for n in (a, b))}
-</sensor>
+<sensor>{touches}</sensor>
 </mujoco>"""
-
-
-def _excludes(side: str) -> str:
-    """Neighbours whose hulls overlap by design."""
-    pairs = (("base", "shoulder_link"), ("base", "upper_arm_link"))
-    return "".join(f'<exclude body1="{side}_{a}" body2="{side}_{b}"/>' for a, b in pairs)
 
 
 def _home() -> list[float]:
@@ -229,37 +225,41 @@ def _home() -> list[float]:
 
 
 def _groups(arms: Mapping[str, Element], home: list[float]) -> dict[str, Group]:
-    groups = {}
-    for side, start in zip(SIDES, (home[:8], home[8:]), strict=True):
-        names = tuple(f"{side}_{joint}" for joint in _MOTORS)
-        low, high = zip(*(_range(arms[side], name) for name in names), strict=True)
-        groups[f"{side}_arm"] = Group(
-            actuators=names,
-            names=names,
+    """Both arms, then both grippers. ``home``: see `_home`."""
+    starts = dict(zip(SIDES, (home[:8], home[8:]), strict=True))
+    names = {side: tuple(f"{side}_{joint}" for joint in _MOTORS) for side in SIDES}
+    ranges = {side: [_range(arms[side], name) for name in names[side]] for side in SIDES}
+    widest = {side: 2 * _range(arms[side], f"{side}_left_finger")[1] for side in SIDES}
+    arm_groups = {
+        f"{side}_arm": Group(
+            actuators=names[side],
+            names=names[side],
             unit="rad",
-            low=low,
-            high=high,
-            velocity=(_SPEED,) * len(names),
+            low=tuple(low for low, _ in ranges[side]),
+            high=tuple(high for _, high in ranges[side]),
+            velocity=(_SPEED,) * len(_MOTORS),
             acceleration=_ACCELERATION,
             torque=tuple(torque for _, torque, _ in _MOTORS.values()),
-            home=tuple(start[: len(names)]),
+            home=tuple(starts[side][: len(_MOTORS)]),
         )
-    for side, start in zip(SIDES, (home[:8], home[8:]), strict=True):
-        widest = 2 * _range(arms[side], f"{side}_left_finger")[1]
-        groups[f"{side}_hand"] = Group(
+        for side in SIDES
+    }
+    return arm_groups | {
+        f"{side}_hand": Group(
             actuators=(f"{side}_gripper",),
             names=(f"{side}_gripper",),
             unit="m",
             low=(0.0,),
-            high=(float(f"{widest:.6g}"),),
+            high=(round(widest[side], 6),),
             velocity=(_FINGER_SPEED,),
-            acceleration=2.0,
-            torque=(_FINGER["force"],),
-            home=(2 * (start[6] - FACE),),
+            acceleration=_FINGER_ACCELERATION,
+            torque=(_GRIP,),
+            home=(round(2 * (starts[side][6] - FACE), 6),),
             hand=True,
             closes=-1,
         )
-    return groups
+        for side in SIDES
+    }
 
 
 @cache

@@ -81,9 +81,7 @@ class Motors:
         self._margin = (_GRIP * self._torque / kp)[self._fingers]
         closes = np.concatenate([np.full(len(g.names), float(g.closes)) for g in groups.values()])
         self._closes = closes[self._fingers]
-        self._slow, self._back = (
-            share * self._velocity[self._fingers] for share in (_SLOW, _BACK)
-        )
+        self._slow, self._back = (share * self._velocity[self._fingers] for share in (_SLOW, _BACK))
         self._per_limit = np.stack(
             [np.where(self._hand, 0.0, 1 / self._velocity), 1 / self._torque]
         )
