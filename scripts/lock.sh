@@ -5,10 +5,12 @@
 # What the lock holds now is kept where it still fits; with --upgrade everything is fresh.
 set -eu
 cd "$(dirname "$0")/.."
-without=$(mktemp)
-printf '%s ; sys_platform == "never"\n' torch gym-aloha >"$without"
+without_torch=$(mktemp)
+printf 'torch ; sys_platform == "never"\n' >"$without_torch"
+files=$(mktemp)
+sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements-files.txt >"$files"
 .venv/bin/uv pip compile pyproject.toml requirements.in --all-extras --quiet \
     --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-    --override "$without" --no-emit-package torch --no-emit-package gym-aloha \
+    --override "$without_torch" --no-emit-package torch --excludes "$files" \
     --custom-compile-command "make lock" --output-file requirements.lock "$@"
-rm "$without"
+rm "$without_torch" "$files"

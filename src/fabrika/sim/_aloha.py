@@ -60,8 +60,8 @@ _HIDDEN = ("8_gripper_prop", "10_left_gripper_finger", "10_right_gripper_finger"
 _ASSUMPTIONS = (
     "The arms stand on columns of 0.75 m; in the original, on the table itself.",
     "Servo gains, rotor inertias and accelerations are chosen so that positions are held.",
-    "Torques are the stall torques of the motors that the arms are sold with, two each at "
-    "shoulder and elbow; speeds are 80 % of theirs without load.",
+    "Torques are the stall torques of Dynamixel motors: XM540-W270, two at shoulder and elbow, "
+    "and XM430-W350 at the last joint; speeds are 80 % of the former's without load.",
     "Arms and grippers are gravity-compensated, as by a feed-forward in the servo.",
     "Joint friction of the original model, 30 to 60 Nm to hold it still, is left out.",
     "The fingers are coupled as by a rack; together they press with up to 30 N on each side.",
