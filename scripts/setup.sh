@@ -22,7 +22,7 @@ fail() {
 recipe() {
     pwd
     printf '%s\n' "${FABRIKA_PYTHON:-}" "${FABRIKA_TORCH:-cpu}"
-    cat scripts/setup.sh requirements.lock pyproject.toml
+    cat scripts/setup.sh requirements.lock requirements-files.txt pyproject.toml
 }
 want=$(recipe | sha256sum)
 if [ -x $venv/bin/fabrika ] && [ "$(cat $stamp 2>/dev/null)" = "$want" ]; then exit 0; fi
@@ -131,6 +131,8 @@ say "installing the packages of requirements.lock"
 pip install --quiet --require-hashes --only-binary :all: --requirement requirements.lock ||
     fail "the packages cannot be installed; the first run needs the network."
 install_torch
+pip install --quiet --no-deps --require-hashes --requirement requirements-files.txt ||
+    fail "the files of requirements-files.txt cannot be installed; the first run needs the network."
 pip install --quiet --no-deps --no-build-isolation --editable .
 check_gl
 printf '%s\n' "$want" >$stamp

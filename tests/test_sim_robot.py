@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fabrika import ContractError
 from fabrika.sim import CLOID_CLASS, Kinematics
 from fabrika.sim._pose import pose9, quaternion_rotation, rotation_vector, split9, vector_of
-from fabrika.sim._robot import compile_mjcf
+from fabrika.sim._robot import compile_mjcf, driven_joints
 
 MODEL = CLOID_CLASS.compile()
 KINEMATICS = Kinematics(CLOID_CLASS)
@@ -68,6 +68,17 @@ def test_limits_of_the_description_are_those_of_the_model() -> None:
             if actuator.ctrllimited[0]:
                 assert tuple(actuator.ctrlrange) == (group.low[index], group.high[index])
             assert group.low[index] <= group.home[index] <= group.high[index]
+
+
+def test_an_actuator_is_where_its_joints_were_put() -> None:
+    data = mujoco.MjData(MODEL)
+    wanted = np.random.default_rng(0).uniform(0.1, 0.5, MODEL.nu)
+    for actuator in range(MODEL.nu):
+        joints, share = driven_joints(MODEL, actuator)
+        for joint in joints:
+            data.qpos[MODEL.jnt_qposadr[joint]] = share * wanted[actuator]
+    mujoco.mj_forward(MODEL, data)
+    assert np.allclose(data.actuator_length, wanted)
 
 
 def test_nothing_holds_but_friction() -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, get_args
 
-from fabrika._errors import FabrikaError
+from fabrika._errors import FabrikaError, ResourceError
 from fabrika._registry import PluginKind, known, load
 from fabrika.cli._options import cores
 
@@ -73,7 +73,7 @@ def _packages() -> Iterator[Finding]:
     for line in sorted(requires("fabrika") or ()):
         asked, _, marker = (part.strip() for part in line.partition(";"))
         name = re.split(r"[\[<>=!~ ]", asked)[0]
-        if name != "fabrika" and "dev" not in marker:
+        if name != "fabrika" and ("extra" not in marker or "all" in marker):
             wanted[name] = asked
     for name, asked in wanted.items():
         try:
@@ -150,6 +150,9 @@ def _plugins() -> Iterator[Finding]:
             try:
                 load(kind, name)
                 loaded.append(name)
+            except ResourceError as error:  # of an extra that is not in "all"
+                words = "install what it names, or do without"
+                yield _finding(f"{kind}: {name}", False, str(error), words, needed=False)
             except (FabrikaError, Exception) as error:  # a plug-in may raise anything
                 words = f"mend or uninstall the package that holds {where}"
                 ours = where.startswith("fabrika.")

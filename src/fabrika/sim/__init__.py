@@ -1,5 +1,6 @@
 """MuJoCo worlds: robots, scenes, sensors, cameras, kinematics."""
 
+from fabrika.sim._aloha import aloha
 from fabrika.sim._catalogue import CATALOGUE, Instance, categories, draw_thing
 from fabrika.sim._cloid import CLOID_CLASS
 from fabrika.sim._fixtures import FIXTURES, build_fixture, draw_fixture, fixture
@@ -34,6 +35,7 @@ __all__ = [
     "Space",
     "Spot",
     "Stage",
+    "aloha",
     "arrange",
     "body_in_base",
     "build_fixture",

@@ -82,13 +82,16 @@ class Kinematics:
     ) -> tuple[dict[str, Array], float]:
         """Joint positions that bring the palms to the targets, from where ``joints`` are.
 
-        ``posture``: positions by group that spare joints are drawn to. Returns the positions
-        of the torso and the arms concerned, and the largest
-        error that was left before the last iteration [m, or 0.1 m a rad].
+        ``posture``: positions by group that spare joints are drawn to; it counts for nothing where
+        there are none, as in an arm of six. Returns the positions of the torso and the arms
+        concerned, and the largest error that was left before the last iteration [m, or 0.1 m
+        a rad].
         """
         used, part, dofs, low, high, ease = self._span(tuple(targets))
         rest = np.concatenate([posture[name] for name in used])
         q = np.concatenate([joints[name] for name in used])
+        # Of what is not spare, damping would let a pull take a share: millimetres of error.
+        pull = pull if len(q) > 6 * len(targets) else 0.0
         error = np.zeros(6)
         for _ in range(iterations):
             self._set({name: q[part[name]] for name in used})

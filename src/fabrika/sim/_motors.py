@@ -17,14 +17,18 @@ import numpy as np
 
 from fabrika._errors import ContractError
 from fabrika._signals import Array, Signals
-from fabrika.sim._robot import Robot, clamp
+from fabrika.sim._robot import Robot, clamp, driven_joints
 
 _STALL = 6
 """Servo updates without progress until a finger holds."""
 _GRIP = 0.7
 """Share of the force limit with which a finger holds."""
+_SLOW = 0.06
+"""Share of its speed limit below which a finger makes no progress."""
+_BACK = 0.008
+"""A finger that is opened by so much, in seconds at its speed limit, lets go."""
 _FREE = 1e9
-"""Where a finger that holds nothing would stop [rad]: nowhere."""
+"""Where a finger that holds nothing would stop [rad or m, closing]: nowhere."""
 _DELAYS = 4
 """Longest command delay that can be asked for, in servo updates."""
 
@@ -75,6 +79,9 @@ class Motors:
         kv = -model.actuator_biasprm[self._ids, 2]
         self._lead = kv / kp
         self._margin = (_GRIP * self._torque / kp)[self._fingers]
+        closes = np.concatenate([np.full(len(g.names), float(g.closes)) for g in groups.values()])
+        self._closes = closes[self._fingers]
+        self._slow, self._back = (share * self._velocity[self._fingers] for share in (_SLOW, _BACK))
         self._per_limit = np.stack(
             [np.where(self._hand, 0.0, 1 / self._velocity), 1 / self._torque]
         )
@@ -104,15 +111,9 @@ class Motors:
         """Put every joint at home; a tendon's joints share its length equally."""
         home = [h for group in self._robot.groups.values() for h in group.home]
         for actuator, value in zip(np.arange(model.nu)[self._ids], home, strict=True):
-            target = int(model.actuator_trnid[actuator, 0])
-            if model.actuator_trntype[actuator] == mujoco.mjtTrn.mjTRN_TENDON:
-                start = int(model.tendon_adr[target])
-                wraps = range(start, start + int(model.tendon_num[target]))
-                joints = [int(model.wrap_objid[wrap]) for wrap in wraps]
-            else:
-                joints = [target]
+            joints, share = driven_joints(model, actuator)
             for joint in joints:
-                data.qpos[model.jnt_qposadr[joint]] = value
+                data.qpos[model.jnt_qposadr[joint]] = share * value
 
     def pick(self, group: str, values: Array) -> Array:
         """The entries of one group."""
@@ -163,20 +164,20 @@ class Motors:
 
     def _hold(self, target: Array) -> Array:
         """Servo positions of fingers: the target, but no further than where they hold."""
-        length = self._length[self._ids][self._fingers]
-        grip = length + self._margin
+        target = self._closes * target
+        grip = self._closes * self._length[self._ids][self._fingers] + self._margin
         pushing = target > grip
         if not (self._holding or pushing.any()):
             self._stall[:] = 0.0
-            return target
-        slow = np.abs(self._speed[self._ids][self._fingers]) < 0.15
+            return np.asarray(self._closes * target)
+        slow = np.abs(self._speed[self._ids][self._fingers]) < self._slow
         self._stall = (self._stall + 1.0) * (slow & pushing)
         fresh = (self._stall >= _STALL) & (self._held == _FREE)
         held = np.where(fresh, grip, self._held)
         # Opening below the hold lets go; closing further does not push harder.
-        self._held = np.where(target < held - 0.02, _FREE, held)
+        self._held = np.where(target < held - self._back, _FREE, held)
         self._holding = bool((self._held != _FREE).any())
-        return np.asarray(np.minimum(target, self._held))
+        return np.asarray(self._closes * np.minimum(target, self._held))
 
     def load(self, block: int) -> None:
         """Note the speed and torque at the end of a block."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from fabrika._errors import ContractError, UnknownNameError
 from fabrika._signals import Array
-from fabrika.sim._robot import Robot, compile_mjcf
+from fabrika.sim._robot import Robot, compile_mjcf, driven_joints
 
 _ALL = 0xFFFF
 _SELF = 0.004
@@ -61,7 +61,7 @@ class Rehearsal:
         m.geom_contype[foreign], m.geom_conaffinity[foreign] = 0, _ALL
         self._held: dict[str, tuple[int, int, Array, Array]] = {}
         self._joints = {
-            name: [_joints_of(m, actuator) for actuator in group.actuators]
+            name: [driven_joints(m, m.actuator(actuator).id) for actuator in group.actuators]
             for name, group in robot.groups.items()
         }
         self.pose({name: np.array(group.home) for name, group in robot.groups.items()})
@@ -71,9 +71,9 @@ class Rehearsal:
         for name, values in joints.items():
             if name not in self._joints:
                 raise UnknownNameError("group", name, self._joints)
-            for moved, value in zip(self._joints[name], values, strict=True):
+            for (moved, share), value in zip(self._joints[name], values, strict=True):
                 for joint in moved:
-                    self._data.qpos[self._model.jnt_qposadr[joint]] = value
+                    self._data.qpos[self._model.jnt_qposadr[joint]] = share * value
 
     def put(self, body: str, position: Array, rotation: Array) -> None:
         """Put a free body there: (3,) [m] in the world, (3, 3)."""
@@ -171,15 +171,6 @@ class Rehearsal:
             same_hand = self._hand[one] == self._hand[two] >= 0
             if self._mine[one] and not same_hand:
                 yield Touch(m.body(one).name, m.body(two).name, -float(contact.dist))
-
-
-def _joints_of(model: mujoco.MjModel, actuator: str) -> list[int]:
-    """The joints that a position actuator moves: one, or those of its tendon alike."""
-    target = int(model.actuator(actuator).trnid[0])
-    if model.actuator(actuator).trntype[0] != mujoco.mjtTrn.mjTRN_TENDON:
-        return [target]
-    start = int(model.tendon_adr[target])
-    return [int(model.wrap_objid[start + w]) for w in range(int(model.tendon_num[target]))]
 
 
 def _hand_of(model: mujoco.MjModel, body: int, palms: list[int]) -> int:

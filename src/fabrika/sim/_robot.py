@@ -36,6 +36,8 @@ class Group:
     """Position at the start of an episode [unit]."""
     hand: bool = False
     """Fingers: they hold what they have closed around (see `fabrika.sim.SimWorld`)."""
+    closes: int = 1
+    """Of fingers: 1 if a larger position is more closed, -1 if it is more open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,18 @@ def compile_mjcf(text: str, name: str) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_string(text)
     except ValueError as error:
         raise ContractError(f"the MJCF of {name!r} does not compile: {error}") from error
+
+
+def driven_joints(model: mujoco.MjModel, actuator: int) -> tuple[list[int], float]:
+    """The joints that a position actuator moves, and their position for each unit of its own.
+
+    One joint, or those of its tendon, which share its length equally.
+    """
+    target = int(model.actuator_trnid[actuator, 0])
+    if model.actuator_trntype[actuator] != mujoco.mjtTrn.mjTRN_TENDON:
+        return [target], 1.0
+    wraps = slice(model.tendon_adr[target], model.tendon_adr[target] + model.tendon_num[target])
+    return model.wrap_objid[wraps].tolist(), 1.0 / float(model.wrap_prm[wraps].sum())
 
 
 def clamp(values: Array, low: Array | float, high: Array | float) -> Array:

@@ -13,6 +13,7 @@ from math import hypot
 
 import numpy as np
 
+from fabrika._errors import UnknownNameError
 from fabrika._signals import Array, Signals
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._pose import rotation_of, turn_by, vector_of
@@ -132,7 +133,7 @@ class Limbs:
     # -- fingers -------------------------------------------------------------------------
 
     def shape(self, sides: tuple[str, ...], closure: Array, *, seconds: float) -> Skill:
-        """Move the fingers of the hands to a posture (6,) over a time [s]."""
+        """Move the fingers of the hands to a posture (fingers,) over a time [s]."""
         names = [self.robot.hands[side].fingers for side in sides]
         starts = [self.joints[name].copy() for name in names]
         ticks = max(1, round(seconds / self.dt))
@@ -146,7 +147,12 @@ class Limbs:
     def drive(
         self, goal: Callable[[], Array], *, speed: float, within: float, patience: float = 10.0
     ) -> Skill:
-        """Move the base's command by ``goal()``: what is left (x, y, yaw) in the start frame."""
+        """Move the base's command by ``goal()``: what is left (x, y, yaw) in the start frame.
+
+        Raises `UnknownNameError` for a robot without a group "base": it stands where it stands.
+        """
+        if "base" not in self.joints:
+            raise UnknownNameError("group", "base", self.joints)
         rate = 0.0
         for _ in range(round(patience / self.dt)):
             left = goal()
