@@ -227,10 +227,14 @@ def test_recoveries_are_told_of_what_passed(
     rows = table(tmp_path / "out")
     passed = [row["success"] for row in rows]
     assert any(passed) and not all(passed)
+    splits = json.loads((tmp_path / "out/meta/info.json").read_text())["splits"]
+    count = sum(map(bool, passed))
+    assert splits == {"train": f"0:{count}", "failed": f"{count}:{len(passed)}"}
+    assert all(passed[:count]) and all(row["failure_code"] for row in rows[count:])
     for row in rows:
         assert row["recovered_from"] == (["slipped"] if row["success"] else [])
         assert len(row["recovered_at"]) == len(row["recovered_from"])  # type: ignore[arg-type]
-    assert (made.recovered, made.unnarrated) == (sum(map(bool, passed)), 0)
+    assert (made.recovered, made.unnarrated) == (count, 0)
     told = json.loads((tmp_path / "out/meta/provenance.json").read_text())
     assert (told["recovered"], told["narrated"]) == (made.recovered, made.episodes)
     assert verify_lerobot(tmp_path / "out").findings == ()

@@ -93,7 +93,8 @@ def export_lerobot(
     ``language``: the rows say what the expert was at, and paraphrase the instruction, if the
     task's expert says what it is at (see `narrate`); an episode of which that cannot be worked out
     has paraphrases only, and is counted. ``include_failed`` also exports episodes that did not
-    pass. Equal stores give equal bytes, whatever the number of workers.
+    pass, after all others, as the split "failed". Equal stores give equal bytes, whatever the
+    number of workers.
 
     Raises `UsageError` if ``out`` exists, or if ``store_path`` is not a store or has no accepted
     episode; `ResourceError` if there is no space; `InterruptedRunError` on Ctrl-C. In each case

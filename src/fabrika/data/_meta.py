@@ -131,8 +131,9 @@ def describe(
 
 def _pushed(episode: Episode) -> list[str]:
     """The things that a simulated scenario pushed while the episode lasted."""
-    pushes = episode.scenario.params.get("pushes", ())
-    return [push["thing"] for push in pushes if push["time"] < episode.times[-1]]
+    told = episode.scenario.params.get("pushes")
+    pushes = [push for push in told if isinstance(push, dict)] if isinstance(told, list) else []
+    return [str(p["thing"]) for p in pushes if "thing" in p and p["time"] < episode.times[-1]]
 
 
 def locate(spans: Mapping[str, Span]) -> dict[str, Any]:
@@ -227,9 +228,12 @@ def write_provenance(root: Path, plan: Plan, told: Mapping[str, Any]) -> None:
 
 
 def _splits(plan: Plan) -> dict[str, str]:
-    """Half-open ranges of episodes, by split: the takes are in the order of their splits."""
+    """Half-open ranges of episodes, by split: the takes are in the order of their splits.
+
+    What did not pass is in none of the scenarios' splits: nobody is to train on it by accident.
+    """
     found: dict[str, str] = {}
-    splits = [row.split for row, _ in plan.takes]
+    splits = [row.split if row.accepted else "failed" for row, _ in plan.takes]
     for split in dict.fromkeys(splits):
         start = splits.index(split)
         found[split] = f"{start}:{start + splits.count(split)}"

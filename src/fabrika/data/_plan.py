@@ -108,7 +108,7 @@ def make_plan(
             f"{store.path} has no accepted episode to export ({tried or 'it is empty'}). "
             "Generate some first."
         )
-    rows.sort(key=lambda row: (row.split, row.draw, row.index))
+    rows.sort(key=lambda row: (not row.accepted, row.split, row.draw, row.index))
     task = find_task(rows[0].task)
     with closing(task.build()) as world:
         columns = Columns.of(world)
