@@ -107,6 +107,17 @@ def test_what_went_wrong_has_its_time() -> None:
     assert narrate(TALKING, episode).events == ((episode.times[9], "slipped"),)
 
 
+def test_a_missed_grasp_is_told_by_the_expert_itself() -> None:
+    """The mug is pushed away from the hand that reaches for it."""
+    drawn = MUG.scenario("train", 0)
+    push = {"thing": "mug", "time": 2.0, "seconds": 0.15, "force": [6.0, 0.0, 0.0]}
+    scenario = replace(drawn, params={**drawn.params, "pushes": [push]})
+    narration = narrate(MUG, rollout(MUG.expert(), MUG.build(), scenario, 8.0))
+    (time, words), *_ = narration.events
+    assert words == "missed the grasp" and time > 2.0
+    assert (time, "let go of the mug") in narration.subtasks
+
+
 def altered(episode: Episode, group: str, signal: str, tick: int) -> Episode:
     """One entry of one row, by the smallest step that its type knows."""
     signals = dict(getattr(episode, group))
