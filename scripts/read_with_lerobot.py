@@ -7,13 +7,15 @@ LeRobot needs Python 3.12 and gigabytes of packages, so it gets an environment o
     HF_HUB_OFFLINE=1 /tmp/lerobot-env/bin/python scripts/read_with_lerobot.py DATASET
 
 It prints versions, sizes and shapes, then checks that LeRobot gives back what the files hold:
-every row of numbers, pictures that decode at every episode's first and last row, statistics,
-instructions, and a choice of episodes by Fabrika's own columns. The exit status is 0 if all agree.
+every row of numbers, pictures that decode at every episode's first and last row, depth and
+segmentation to the last bit, what the expert was at in every row, statistics, instructions, and a
+choice of episodes by Fabrika's own columns. The exit status is 0 if all agree.
 Nothing is downloaded, nothing of Fabrika is imported.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import sys
@@ -22,8 +24,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from lerobot.datasets.language_render import active_at
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from PIL import Image
 
 PACKAGES = ("lerobot", "torch", "datasets", "pyarrow", "pandas", "torchcodec", "av")
 
@@ -48,11 +53,22 @@ class Checks:
         print(f"  {'ok  ' if holds else 'FAIL'} {what}")
 
 
+def is_list_of_words(name: str) -> bool:
+    """True for LeRobot's own columns of language."""
+    return name.startswith("language_")
+
+
+def is_still(kind: pa.DataType) -> bool:
+    """True for a column of stored pictures."""
+    return pa.types.is_struct(kind) and "bytes" in {field.name for field in kind}
+
+
 def check_rows(dataset: LeRobotDataset, root: Path, check: Checks) -> None:
     """All numbers, as LeRobot gives them, against the files."""
     table = pq.read_table(root / "data")
     loaded = dataset.hf_dataset.with_format("numpy")
-    for name in table.column_names:
+    plain = [f.name for f in table.schema if not (is_list_of_words(f.name) or is_still(f.type))]
+    for name in plain:
         ours = np.array(table.column(name).to_pylist())
         theirs = np.array(loaded[name][:]).reshape(ours.shape)
         check(f"{name}: {len(ours)} rows are equal", bool(np.array_equal(ours, theirs)))
@@ -76,6 +92,49 @@ def check_pictures(dataset: LeRobotDataset, check: Checks) -> None:
                 decoded += 1
     rate = decoded / (time.perf_counter() - start)
     check(f"{decoded} pictures decoded at random places, {rate:.0f} a second", good)
+
+
+def check_stills(dataset: LeRobotDataset, root: Path, check: Checks) -> None:
+    """Depth in whole millimetres and colours of bodies, of each episode's first and last row."""
+    table = pq.read_table(root / "data")
+    legend = root / "meta/segmentation.json"
+    known = (
+        {tuple(c) for c in json.loads(legend.read_text())["bodies"].values()}
+        if (legend.exists())
+        else set()
+    )
+    for name in [field.name for field in table.schema if is_still(field.type)]:
+        good, seen = True, set()
+        for episode in dataset.meta.episodes:
+            for row in (episode["dataset_from_index"], episode["dataset_to_index"] - 1):
+                png = table.column(name)[row].as_py()["bytes"]
+                ours = np.array(Image.open(io.BytesIO(png)))
+                theirs = dataset[row][name].numpy()
+                if ours.ndim == 2:
+                    good &= bool(np.array_equal(theirs[0], ours.astype(np.float32)))
+                else:
+                    good &= bool(np.array_equal(np.rint(theirs * 255), ours.transpose(2, 0, 1)))
+                    seen |= {tuple(colour) for colour in ours.reshape(-1, 3).tolist()}
+        good &= seen <= known | {(0, 0, 0)}
+        bodies = f", {len(seen)} bodies, all in the legend" if seen else ""
+        check(f"{name}: nothing is lost{bodies}", good)
+
+
+def check_words(dataset: LeRobotDataset, root: Path, check: Checks) -> None:
+    """What LeRobot finds in force at each row is the latest that was said by then."""
+    if "language_persistent" not in dataset.features:
+        print("  no words in this dataset")
+        return
+    told = pq.read_table(root / "data", columns=["timestamp", "language_persistent"])
+    good, said = True, set()
+    for row, now in enumerate(told.column("timestamp").to_pylist()):
+        words = dataset.hf_dataset[row]["language_persistent"]
+        good &= words == told.column("language_persistent")[row].as_py()
+        before = [w for w in words if w["style"] == "subtask" and w["timestamp"] <= now]
+        found = active_at(now, persistent=words, style="subtask")
+        good &= (found and found["content"]) == (before[-1]["content"] if before else None)
+        said |= {w["content"] for w in before}
+    check(f"{len(told)} rows with words, {len(said)} sub-instructions in force", bool(good))
 
 
 def check_meta(dataset: LeRobotDataset, root: Path, check: Checks) -> None:
@@ -119,6 +178,8 @@ def main() -> int:
         print(f"  {key}: {tuple(value.shape) if hasattr(value, 'shape') else repr(value)}")
     check_rows(dataset, root, check)
     check_pictures(dataset, check)
+    check_stills(dataset, root, check)
+    check_words(dataset, root, check)
     check_meta(dataset, root, check)
     check_chunks(root, dataset.fps, check)
     print("all agree" if not check.failed else f"{check.failed} checks failed")

@@ -20,6 +20,7 @@ from fabrika._run import run_scenarios
 from fabrika.data import CODES, export_lerobot, verify_lerobot
 from fabrika.data._film import Film
 from fabrika.data._findings import Findings
+from fabrika.data._language import Words, language_column
 from fabrika.lines.toy import TASK
 
 SIDE = 32
@@ -180,6 +181,25 @@ def garbled_pictures(root: Path) -> None:
     in_json(INFO, lambda info: info["features"].update(front=entry))(root)
 
 
+def words(*parts: list[Words], kind: pa.DataType | None = None) -> Plant:
+    """A column of words, each part of it in as many rows, of our type or another."""
+
+    def plant(root: Path) -> None:
+        table = pq.read_table(root / DATA)
+        columns = [language_column(part, len(table) // len(parts)) for part in parts]
+        column = pa.chunked_array(columns) if kind is None else pa.nulls(len(table), kind)
+        table = table.append_column("language_persistent", column)
+        pq.write_table(table, root / DATA, row_group_size=80)
+        entry = {"dtype": "language", "shape": [1], "names": None}
+        in_json(INFO, lambda info: info["features"].update(language_persistent=entry))(root)
+
+    return plant
+
+
+def task_at(time: float, content: str = "go") -> Words:
+    return Words(time, "subtask", "assistant", content)
+
+
 def all_tasks(change: Callable[[list[int], list[str]], tuple[list[int], list[str]]]) -> Plant:
     def edit(table: pa.Table) -> pa.Table:
         numbers, words = change(*(table.column(n).to_pylist() for n in ("task_index", "task")))
@@ -275,6 +295,20 @@ FAULTS: list[tuple[str, Plant]] = [
     ("episode-range", cell(TABLE, "dataset_from_index", 2, 161)),
     ("episode-place", cell(TABLE, "data/file_index", 2, 1)),
     ("episode-tasks", cell(TABLE, "tasks", 2, ["something else"])),
+    ("episode-recovery", cell(TABLE, "recovered_from", 2, ["slipped"])),
+    (
+        "episode-recovery",
+        both(cell(TABLE, "recovered_from", 2, ["slipped"]), cell(TABLE, "recovered_at", 2, [99.0])),
+    ),
+    ("language-type", words([], kind=pa.string())),
+    ("language-type", words([], kind=pa.list_(pa.struct([("role", pa.string())])))),
+    ("language-type", both(words([]), in_feature("language_persistent", shape=[2]))),
+    ("language-words", words([task_at(1.0), task_at(0.5)])),
+    ("language-words", words([task_at(0.0), task_at(4.0)])),
+    ("language-words", words([task_at(1.0), task_at(1.0, "stay")])),
+    ("language-words", words([task_at(1.0, "")])),
+    ("language-words", words([Words(0.0, "vqa", "user", "what is it?")])),
+    ("language-words", words(*[[task_at(0.0)], [task_at(0.0, "stay")]] * 4)),
     ("episode-duplicate", both(in_table(DATA, copied_rows), film(twice))),
     ("video-frames", film(lambda pictures: pictures[:-1])),
     ("video-frames", film(lambda pictures: [*pictures, pictures[0]])),
@@ -331,6 +365,14 @@ def test_a_planted_fault_is_found(sound: Path, tmp_path: Path, code: str, plant:
     assert severities, [(finding.code, finding.message) for finding in report.findings]
     assert report.ok is not ("error" in {finding.severity for finding in report.findings})
     assert all(finding.code in CODES for finding in report.findings)
+
+
+def test_sound_words_are_not_complained_of(sound: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(sound, root)
+    sentence = Words(0.0, "task_aug", "user", "go there")
+    words([task_at(0.0), sentence, task_at(3.95, "stay")])(root)
+    assert {f.code for f in verify_lerobot(root).findings} == {"file-checksum"}
 
 
 def test_every_code_has_a_planted_fault() -> None:

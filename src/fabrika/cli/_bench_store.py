@@ -233,7 +233,7 @@ def _pipe_films(folder: Path, films: Mapping[str, Sequence[Array]], rate: int) -
 
 
 def export_seconds(task_name: str, found: Sequence[Sample], passes: int) -> float:
-    """Seconds that one accepted episode takes to export, state-only.
+    """Seconds that one accepted episode takes to export, states only, without words.
 
     The plan, which builds a world once for any number of episodes, is made before.
     """
@@ -248,7 +248,14 @@ def export_seconds(task_name: str, found: Sequence[Sample], passes: int) -> floa
             row = Result.judged(sample.episode)
             store.commit(replace(row, digest=store.seal(sample.episode)))
         plan = make_plan(
-            store, cameras=(), size=(128, 128), looks=1, codec="h264", include_failed=False
+            store,
+            cameras=(),
+            size=(128, 128),
+            looks=1,
+            codec="h264",
+            layers=(),
+            language=False,
+            include_failed=False,
         )
         places = (Path(name) / f"dataset-{number}" for number in numbers())
         best = race(passes, {"export": lambda: write_dataset(plan, next(places))})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from fabrika.cli._console import Meter, answer, emit
+from fabrika.cli._console import Meter, answer, emit, say
 from fabrika.cli._disk import require_absent
 from fabrika.cli._options import FOLDER, json_option, out_option, training, workers_option
 
@@ -37,7 +37,15 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Times that each episode is rendered, each with other colours and lights.",
+    help="Times that each episode is rendered, each with other colours, lights and cameras.",
+)
+@click.option("--depth", is_flag=True, help="Also the distance behind each pixel [mm], as PNG.")
+@click.option("--segmentation", is_flag=True, help="Also the body behind each pixel, as PNG.")
+@click.option(
+    "--language/--no-language",
+    default=True,
+    show_default=True,
+    help="Sub-instructions and paraphrases with each row, if the expert says what it is at.",
 )
 @workers_option
 @json_option
@@ -48,6 +56,9 @@ def export(
     cameras: str,
     pixels: int,
     looks: int,
+    depth: bool,
+    segmentation: bool,
+    language: bool,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -66,7 +77,17 @@ def export(
     mine = os.access(store, os.W_OK)
     row = account(store, stage="export", task=_task_of(store)) if mine else None
     made = export_store(
-        store, kind, out, cameras, workers=workers, pixels=pixels, looks=looks, row=row
+        store,
+        kind,
+        out,
+        cameras,
+        workers=workers,
+        pixels=pixels,
+        looks=looks,
+        depth=depth,
+        segmentation=segmentation,
+        language=language,
+        row=row,
     )
     if as_json:
         emit({**made, "path": str(made["path"])})
@@ -83,6 +104,9 @@ def export_store(
     workers: int,
     pixels: int = 128,
     looks: int = 1,
+    depth: bool = False,
+    segmentation: bool = False,
+    language: bool = True,
     row: AbstractContextManager[object] | None = None,
 ) -> dict[str, Any]:
     """Export with progress; plain data that says what was written.
@@ -106,9 +130,14 @@ def export_store(
             cameras=names,
             size=(pixels, pixels),
             looks=looks,
+            depth=depth,
+            segmentation=segmentation,
+            language=language,
             workers=workers,
             on_progress=progress,
         )
+    if made.unnarrated_because:
+        say(f"{made.unnarrated} episodes without sub-instructions: {made.unnarrated_because}")
     return asdict(made)
 
 

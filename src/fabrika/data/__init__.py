@@ -2,6 +2,7 @@
 
 from fabrika.data._export import Exported, export_lerobot
 from fabrika.data._findings import CODES, Finding, Report
+from fabrika.data._narration import Narration, narrate
 from fabrika.data._recorded import DatasetReplay
 from fabrika.data._verify import verify_lerobot
 
@@ -10,7 +11,9 @@ __all__ = [
     "DatasetReplay",
     "Exported",
     "Finding",
+    "Narration",
     "Report",
     "export_lerobot",
+    "narrate",
     "verify_lerobot",
 ]

@@ -14,25 +14,31 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fabrika._episode import Episode
-from fabrika._errors import UsageError
+from fabrika._errors import ContractError, UsageError, VersionError
+from fabrika._result import Result
 from fabrika._store import Store
 from fabrika._whole import whole_folder
 from fabrika.data._checksums import write_checksums
 from fabrika.data._film import Reel
+from fabrika.data._language import language_column, words_of
 from fabrika.data._layout import DATA, EPISODES, PICTURES, Feature, Place
 from fabrika.data._meta import (
+    PICTURED,
     describe,
     episode_schema,
     locate,
     measure,
     write_info,
+    write_legend,
     write_provenance,
     write_stats,
 )
+from fabrika.data._narration import Narration, narrate
 from fabrika.data._plan import Plan, make_plan
 from fabrika.data._render import Job, Shot, shoot_all
 from fabrika.data._shards import Shards, data_schema, write_tasks
 from fabrika.data._stats import Counts, global_stats, picture_stats
+from fabrika.data._stills import Colour, read_stills
 
 _BATCH = 64
 """Episodes in one row group of the episode table."""
@@ -54,6 +60,12 @@ class Exported:
     cameras: tuple[str, ...]
     left_out: dict[str, int]
     """Results of the store that were not exported, counted by reason."""
+    recovered: int
+    """Episodes that passed although something went wrong, by the expert's own word."""
+    unnarrated: int
+    """Episodes whose rows do not say what the expert was at; all, if it does not say."""
+    unnarrated_because: str
+    """Why the first of them does not; empty if there is none, or if nobody asked."""
 
 
 def export_lerobot(
@@ -64,6 +76,9 @@ def export_lerobot(
     size: tuple[int, int] = (128, 128),
     looks: int = 1,
     codec: str = "h264",
+    depth: bool = False,
+    segmentation: bool = False,
+    language: bool = True,
     workers: int = 1,
     on_progress: Progress | None = None,
     include_failed: bool = False,
@@ -73,9 +88,13 @@ def export_lerobot(
     Row t holds observation t and the action that was commanded then; the last observation has
     no row. Truth is never exported. ``cameras`` are rendered from the stored states at ``size``
     (height, width) by ``workers`` processes; ``looks`` renders every episode that many times,
-    look 0 in the scenario's own colours and lights. ``codec``: "h264" or "av1".
-    ``include_failed`` also exports episodes that did not pass. Equal stores give equal bytes,
-    whatever the number of workers.
+    look 0 in the scenario's own colours and lights. ``codec``: "h264" or "av1". ``depth`` and
+    ``segmentation`` add the distance and the body behind every pixel of every camera, as PNG.
+    ``language``: the rows say what the expert was at, and paraphrase the instruction, if the
+    task's expert says what it is at (see `narrate`); an episode of which that cannot be worked out
+    has paraphrases only, and is counted. ``include_failed`` also exports episodes that did not
+    pass, after all others, as the split "failed". Equal stores give equal bytes, whatever the
+    number of workers.
 
     Raises `UsageError` if ``out`` exists, or if ``store_path`` is not a store or has no accepted
     episode; `ResourceError` if there is no space; `InterruptedRunError` on Ctrl-C. In each case
@@ -83,6 +102,7 @@ def export_lerobot(
     """
     if workers < 1:
         raise UsageError(f"{workers} workers: at least one has to do the work.")
+    wanted = {"depth": depth, "segmentation": segmentation}
     with Store.open(Path(store_path)) as store:
         plan = make_plan(
             store,
@@ -90,26 +110,32 @@ def export_lerobot(
             size=size,
             looks=looks,
             codec=codec,
+            layers=[name for name, on in wanted.items() if on],
+            language=language,
             include_failed=include_failed,
         )
-        frames = write_dataset(plan, Path(out), workers, on_progress)
-        return Exported(
-            path=Path(out),
-            episodes=plan.total,
-            frames=frames,
-            tasks=len(plan.tasks),
-            fps=plan.columns.fps,
-            cameras=plan.cameras,
-            left_out=plan.left_out,
-        )
+        return write_dataset(plan, Path(out), workers, on_progress)
 
 
 def write_dataset(
     plan: Plan, out: Path, workers: int = 1, on_progress: Progress | None = None
-) -> int:
-    """Write what is planned; the number of rows. Nothing is left at ``out`` if it fails."""
+) -> Exported:
+    """Write what is planned. Nothing is left at ``out`` if it fails."""
     with whole_folder(out) as root:
-        return _Writer(plan, root).write(workers, on_progress)
+        writer = _Writer(plan, root)
+        writer.write(workers, on_progress)
+    return Exported(
+        path=out,
+        episodes=plan.total,
+        frames=writer.frames,
+        tasks=len(plan.tasks),
+        fps=plan.columns.fps,
+        cameras=plan.cameras,
+        left_out=plan.left_out,
+        recovered=writer.recovered,
+        unnarrated=plan.total - writer.narrated,
+        unnarrated_because=writer.refusal,
+    )
 
 
 class _Writer:
@@ -119,18 +145,24 @@ class _Writer:
         self._plan, self._root = plan, root
         self._features = plan.features
         self._films = root / "films"
-        self._frames = 0
+        self.frames = self.narrated = self.recovered = 0
+        self.refusal = ""
+        """Why the first episode that was not narrated was not."""
         self._pictures: dict[str, Counts] = {}
+        self._bodies: dict[str, Colour] = {}
         self._described: list[dict[str, Any]] = []
+        self._told: tuple[str, Narration | None] = ("", None)
 
-    def write(self, workers: int, on_progress: Progress | None) -> int:
-        """All of it; the number of rows."""
+    def write(self, workers: int, on_progress: Progress | None) -> None:
+        """All of it."""
         plan, root = self._plan, self._root
         with ExitStack() as stack:
             data = stack.enter_context(Shards(root, DATA, data_schema(self._features)))
             table = stack.enter_context(Shards(root, EPISODES, episode_schema(plan)))
             reels = {
-                camera: stack.enter_context(Reel(root, PICTURES + camera, plan.columns.fps))
+                PICTURES + camera: stack.enter_context(
+                    Reel(root, PICTURES + camera, plan.columns.fps)
+                )
                 for camera in plan.cameras
             }
             takes = stack.enter_context(closing(self._shots(workers)))
@@ -142,7 +174,6 @@ class _Writer:
                     on_progress(number + 1, plan.total)
             self._flush(table)
         self._finish(data.files)
-        return self._frames
 
     def _shots(self, workers: int) -> Generator[tuple[Job, Shot], None, None]:
         """Every take of the plan and its films; without cameras there are none."""
@@ -163,6 +194,7 @@ class _Writer:
                 fps=plan.columns.fps,
                 codec=plan.codec,
                 folder=str(self._films / str(number)),
+                layers=plan.layers,
             )
 
     def _add(
@@ -172,26 +204,58 @@ class _Writer:
         plan = self._plan
         row = plan.rows[number // plan.looks]
         episode = plan.store.episode(row)
-        spans = {
-            PICTURES + camera: reel.append(Path(job.folder, f"{camera}.mp4"), shot.frames)
-            for camera, reel in reels.items()
-        }
-        shutil.rmtree(job.folder, ignore_errors=True)
-        for camera, counts in shot.counts.items():
-            key = PICTURES + camera
+        films = {key: Path(job.folder, f"{key}.mp4") for key in reels}
+        spans = {key: reel.append(films[key], shot.frames) for key, reel in reels.items()}
+        for key, counts in shot.counts.items():
             self._pictures[key] = self._pictures.get(key, np.zeros_like(counts)) + counts
+        self._learn(shot.bodies)
+        narration = self._narrate(episode, row)
         rows = self._rows(number, episode)
-        place = data.append(_table(rows, self._features))
+        stored = self._stored(job, episode, narration)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        place = data.append(_table(rows, stored, self._features))
         self._described.append(
-            describe(episode, row, job.look)
+            describe(episode, row, job.look, narration)
             | {"episode_index": number}
             | _within("data", place)
-            | {"dataset_from_index": self._frames}
-            | {"dataset_to_index": self._frames + episode.length}
+            | {"dataset_from_index": self.frames}
+            | {"dataset_to_index": self.frames + episode.length}
             | locate(spans)
-            | measure(rows, shot, PICTURES)
+            | measure(rows, shot)
         )
-        self._frames += episode.length
+        self.recovered += bool(self._described[-1]["recovered_from"])
+        self.frames += episode.length
+
+    def _narrate(self, episode: Episode, row: Result) -> Narration | None:
+        """What the expert was at; None, and why, if that cannot be known."""
+        if not self._plan.language:
+            return None
+        if self._told[0] != row.digest:  # its other looks say the same
+            try:
+                self._told = (row.digest, narrate(self._plan.task, episode))
+            except (UsageError, VersionError) as error:
+                self._told = (row.digest, None)
+                self.refusal = self.refusal or str(error)
+        self.narrated += self._told[1] is not None
+        return self._told[1]
+
+    def _learn(self, bodies: Mapping[str, Colour]) -> None:
+        """Add to the legend."""
+        self._bodies |= bodies
+        if len(set(self._bodies.values())) < len(self._bodies):
+            raise ContractError("two bodies have names of one colour: give one another name.")
+
+    def _stored(self, job: Job, episode: Episode, narration: Narration | None) -> dict[str, Any]:
+        """The columns of an episode's rows that are no numbers."""
+        found: dict[str, Any] = {}
+        for key, feature in self._features.items():
+            if feature.dtype == "image":
+                found[key] = read_stills(Path(job.folder, f"{key}.parquet"), feature.arrow)
+            elif feature.dtype == "language":
+                said, fps = narration.subtasks if narration else (), self._plan.columns.fps
+                words = words_of(self._plan.task, episode.scenario, said, fps)
+                found[key] = language_column(words, episode.length)
+        return found
 
     def _rows(self, number: int, episode: Episode) -> dict[str, NDArray[Any]]:
         """All columns of an episode's rows."""
@@ -202,7 +266,7 @@ class _Writer:
             "timestamp": (count / plan.columns.fps).astype(np.float32),
             "frame_index": count,
             "episode_index": np.full_like(count, number),
-            "index": count + self._frames,
+            "index": count + self.frames,
             "task_index": np.full_like(count, plan.tasks.index(episode.scenario.instruction)),
         }
 
@@ -218,15 +282,19 @@ class _Writer:
         plan, features = self._plan, self._features
         shutil.rmtree(self._films, ignore_errors=True)
         stats = {
-            key: picture_stats(self._pictures[key], self._frames)
-            if feature.dtype == "video"
-            else global_stats(files, key, feature.width, self._frames)
+            key: picture_stats(self._pictures[key], self.frames)
+            if feature.dtype in PICTURED
+            else global_stats(files, key, feature.width, self.frames)
             for key, feature in features.items()
+            if feature.dtype != "language"
         }
         write_tasks(self._root, plan.tasks)
         write_stats(self._root, stats)
-        write_provenance(self._root, plan)
-        write_info(self._root, plan, features, self._frames)
+        if self._bodies:
+            write_legend(self._root, self._bodies)
+        told = {"narrated": self.narrated, "recovered": self.recovered}
+        write_provenance(self._root, plan, told if plan.language else {})
+        write_info(self._root, plan, features, self.frames)
         write_checksums(self._root)
 
 
@@ -234,11 +302,15 @@ def _within(table: str, place: Place) -> dict[str, int]:
     return {f"{table}/chunk_index": place.chunk, f"{table}/file_index": place.file}
 
 
-def _table(rows: Mapping[str, NDArray[Any]], features: Mapping[str, Feature]) -> pa.Table:
-    """Columns as Arrow has them: a vector of one entry is a scalar."""
-    columns = {}
+def _table(
+    rows: Mapping[str, NDArray[Any]],
+    stored: Mapping[str, pa.Array],
+    features: Mapping[str, Feature],
+) -> pa.Table:
+    """Columns as Arrow has them, in the order of the features."""
+    columns = dict(stored)
     for key, values in rows.items():
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-        width = features[key].width
+        width = features[key].width  # a vector of one entry is a scalar
         columns[key] = flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
-    return pa.table(columns)
+    return pa.table({key: columns[key] for key in features if key in columns})

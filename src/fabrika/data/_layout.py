@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from fabrika.data._language import language_feature, language_type
+
 VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
 DATA_MEGABYTES = 100
@@ -19,6 +21,7 @@ STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
 PROVENANCE = "meta/provenance.json"
 CHECKSUMS = "meta/checksums.json"
+LEGEND = "meta/segmentation.json"
 _PLACE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA = f"data/{_PLACE}.parquet"
 EPISODES = f"meta/episodes/{_PLACE}.parquet"
@@ -26,6 +29,7 @@ VIDEO = f"videos/{{video_key}}/{_PLACE}.mp4"
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 PICTURES = "observation.images."
+LANGUAGE = "language_persistent"
 PIXELS = "pixels/"
 
 BOOKKEEPING = {
@@ -93,12 +97,20 @@ class Feature:
     @property
     def arrow(self) -> pa.DataType:
         """Its type in the data files. A vector of one entry is a scalar there."""
+        if self.dtype == "language":
+            return language_type()
+        if self.dtype == "image":
+            return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         scalar = arrow_scalar(self.dtype)
         return scalar if self.shape == (1,) else pa.list_(scalar, self.width)
 
     @property
     def hugging_face(self) -> dict[str, Any]:
         """Its type as the `datasets` library writes it into the schema."""
+        if self.dtype == "language":
+            return language_feature()
+        if self.dtype == "image":
+            return {"_type": "Image"}
         value: dict[str, Any] = {"dtype": self.dtype, "_type": "Value"}
         if self.shape == (1,):
             return value

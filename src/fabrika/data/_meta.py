@@ -24,6 +24,7 @@ from fabrika.data._layout import (
     EPISODE_COLUMNS,
     FILES_PER_CHUNK,
     INFO,
+    LEGEND,
     PROVENANCE,
     STATISTICS,
     STATS,
@@ -34,9 +35,11 @@ from fabrika.data._layout import (
     pixels_column,
     video_columns,
 )
+from fabrika.data._narration import Narration
 from fabrika.data._plan import Plan
 from fabrika.data._render import Shot
 from fabrika.data._stats import Floats, column_stats, picture_stats, to_plain
+from fabrika.data._stills import Colour
 
 QUALITY = "quality/"
 PIXELS_WORDS = (
@@ -60,6 +63,14 @@ OURS = {
     "episode_digest": pa.string(),
 }
 """Columns of the episode table that are Fabrika's own: LeRobot can select episodes by them."""
+RECOVERY = {
+    "recovered_from": pa.list_(pa.string()),
+    "recovered_at": pa.list_(pa.float64()),
+    "pushed": pa.list_(pa.string()),
+}
+"""More of these: what went wrong by the expert's own word and when [s], in an episode that passed
+all the same (null where its word is not known), and what the scenario pushed."""
+PICTURED = ("video", "image")
 
 
 def episode_schema(plan: Plan) -> pa.Schema:
@@ -68,9 +79,11 @@ def episode_schema(plan: Plan) -> pa.Schema:
     for key, feature in plan.features.items():
         if feature.dtype == "video":
             columns |= video_columns(key) | {pixels_column(key): pa.string()}
-    columns |= OURS | {QUALITY + name: pa.float64() for name in plan.qualities}
+    columns |= OURS | RECOVERY | {QUALITY + name: pa.float64() for name in plan.qualities}
     for key, feature in plan.features.items():
-        depth = 3 if feature.dtype == "video" else 1
+        if feature.dtype == "language":
+            continue
+        depth = 3 if feature.dtype in PICTURED else 1
         for name in STATISTICS:
             columns[f"stats/{key}/{name}"] = _listed(
                 pa.int64() if name == "count" else pa.float64(), 1 if name == "count" else depth
@@ -82,9 +95,12 @@ def _listed(kind: pa.DataType, depth: int) -> pa.DataType:
     return pa.list_(_listed(kind, depth - 1)) if depth else kind
 
 
-def describe(episode: Episode, row: Result, look: int) -> dict[str, Any]:
+def describe(
+    episode: Episode, row: Result, look: int, narration: Narration | None
+) -> dict[str, Any]:
     """What the episode table says of an episode, wherever it is stored."""
     findings = row.verdict.findings if row.verdict else ()
+    overcome = narration.events if narration and row.accepted else ()
     return {
         "tasks": [episode.scenario.instruction],
         "length": episode.length,
@@ -102,12 +118,22 @@ def describe(episode: Episode, row: Result, look: int) -> dict[str, Any]:
         "fault": episode.fault,
         "look": look,
         "episode_digest": row.digest,
+        "recovered_from": [words for _, words in overcome] if narration else None,
+        "recovered_at": [time for time, _ in overcome] if narration else None,
+        "pushed": _pushed(episode),
         **{
             QUALITY + f.check: f.value if isfinite(f.value) else None
             for f in findings
             if f.kind == "quality"
         },
     }
+
+
+def _pushed(episode: Episode) -> list[str]:
+    """The things that a simulated scenario pushed while the episode lasted."""
+    told = episode.scenario.params.get("pushes")
+    pushes = [push for push in told if isinstance(push, dict)] if isinstance(told, list) else []
+    return [str(p["thing"]) for p in pushes if "thing" in p and p["time"] < episode.times[-1]]
 
 
 def locate(spans: Mapping[str, Span]) -> dict[str, Any]:
@@ -124,14 +150,14 @@ def locate(spans: Mapping[str, Span]) -> dict[str, Any]:
     }
 
 
-def measure(rows: Mapping[str, NDArray[Any]], shot: Shot, prefix: str) -> dict[str, Any]:
+def measure(rows: Mapping[str, NDArray[Any]], shot: Shot) -> dict[str, Any]:
     """Of one episode: the statistics of its (T, D) columns and pictures, and its pixels' hash."""
     found: dict[str, dict[str, Floats]] = {}
     for key, values in rows.items():
         found[key] = column_stats(values.reshape(len(values), -1).astype("float64"))
-    for camera, counts in shot.counts.items():
-        found[prefix + camera] = picture_stats(counts, shot.frames)
-    pixels = {pixels_column(prefix + camera): value for camera, value in shot.pixels.items()}
+    for key, counts in shot.counts.items():
+        found[key] = picture_stats(counts, shot.frames)
+    pixels = {pixels_column(key): value for key, value in shot.pixels.items()}
     return pixels | {
         f"stats/{key}/{name}": value
         for key, stats in found.items()
@@ -164,8 +190,17 @@ def write_info(root: Path, plan: Plan, features: Mapping[str, Feature], frames: 
     _write_json(root / INFO, info)
 
 
-def write_provenance(root: Path, plan: Plan) -> None:
-    """meta/provenance.json: what made this dataset, and from what. No clock, no paths."""
+def write_legend(root: Path, bodies: Mapping[str, Colour]) -> None:
+    """meta/segmentation.json: which colour is which body."""
+    words = "red, green and blue of each body; black is none; a name has one colour everywhere"
+    _write_json(root / LEGEND, {"colours": words, "bodies": dict(sorted(bodies.items()))})
+
+
+def write_provenance(root: Path, plan: Plan, told: Mapping[str, Any]) -> None:
+    """meta/provenance.json: what made this dataset, and from what. No clock, no paths.
+
+    ``told``: what is known only now that all is written.
+    """
     store = plan.store
     packages = ("fabrika", "numpy", "pyarrow", "av")
     provenance = {
@@ -179,20 +214,26 @@ def write_provenance(root: Path, plan: Plan) -> None:
         "size": list(plan.size) if plan.cameras else None,
         "looks": plan.looks,
         "codec": plan.codec if plan.cameras else None,
+        "layers": list(plan.layers),
+        "language": plan.language,
         "determinism": DATASET,
         "pixels": PIXELS_WORDS if plan.cameras else None,
         "checksums": CHECKSUMS_WORDS,
         "exported": len(plan.rows),
         "left_out": plan.left_out,
+        **told,
         "seed": "the 64-bit seed of the purpose 'sample', without its highest bit",
     }
     _write_json(root / PROVENANCE, provenance)
 
 
 def _splits(plan: Plan) -> dict[str, str]:
-    """Half-open ranges of episodes, by split: the takes are in the order of their splits."""
+    """Half-open ranges of episodes, by split: the takes are in the order of their splits.
+
+    What did not pass is in none of the scenarios' splits: nobody is to train on it by accident.
+    """
     found: dict[str, str] = {}
-    splits = [row.split for row, _ in plan.takes]
+    splits = [row.split if row.accepted else "failed" for row, _ in plan.takes]
     for split in dict.fromkeys(splits):
         start = splits.index(split)
         found[split] = f"{start}:{start + splits.count(split)}"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -20,10 +20,13 @@ import numpy as np
 import fabrika._errors as errors
 from fabrika._errors import FabrikaError, ResourceError, UnknownNameError, UsageError
 from fabrika._registry import task as find_task
+from fabrika._signals import Array
 from fabrika._store import Store
 from fabrika._world import Pictured, World
 from fabrika.data._film import Film, pixels_digest
+from fabrika.data._layout import PICTURES
 from fabrika.data._stats import Counts
+from fabrika.data._stills import LAYERS, Colour, Layered, Stills
 
 AHEAD = 2
 """Films rendered ahead of the one that is being joined, for each worker."""
@@ -41,7 +44,9 @@ class Job:
     fps: int
     codec: str
     folder: str
-    """Where the films go: ``<camera>.mp4``, one for each camera."""
+    """Where the films go, ``FEATURE.mp4``, and the stills, ``FEATURE.parquet``."""
+    layers: tuple[str, ...] = ()
+    """What is wanted of each camera beside its picture: names of `LAYERS`."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -51,7 +56,7 @@ class Job:
     def from_json(cls, text: str) -> Job:
         """The job that `to_json` wrote."""
         plain = json.loads(text)
-        return cls(**plain | {key: tuple(plain[key]) for key in ("cameras", "size")})
+        return cls(**plain | {key: tuple(plain[key]) for key in ("cameras", "size", "layers")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +65,24 @@ class Shot:
 
     frames: int
     counts: dict[str, Counts]
-    """By camera: (3, 256) how often each value occurred."""
+    """By feature: (channels, values) how often each value occurred."""
     pixels: dict[str, str] = field(default_factory=dict)
-    """By camera: SHA-256 over the pictures as they are decoded."""
+    """By feature: SHA-256 over the pictures as they are decoded."""
+    bodies: dict[str, Colour] = field(default_factory=dict)
+    """The colours of segmentation, where it was wanted."""
 
     def to_json(self) -> str:
         """One line of JSON."""
-        counts = {camera: rows.tolist() for camera, rows in self.counts.items()}
-        return json.dumps({"frames": self.frames, "counts": counts, "pixels": self.pixels})
+        counts = {key: rows.tolist() for key, rows in self.counts.items()}
+        plain = {"frames": self.frames, "pixels": self.pixels, "bodies": self.bodies}
+        return json.dumps({**plain, "counts": counts})
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Shot:
         """The shot that `to_json` wrote, parsed."""
-        counts = {camera: np.array(rows, np.int64) for camera, rows in plain["counts"].items()}
-        return cls(plain["frames"], counts, plain["pixels"])
+        counts = {key: np.array(rows, np.int64) for key, rows in plain["counts"].items()}
+        bodies = {name: tuple(colour) for name, colour in plain["bodies"].items()}
+        return cls(plain["frames"], counts, plain["pixels"], bodies)
 
 
 class Studio:
@@ -95,21 +104,39 @@ class Studio:
         self._pictured.dress(episode.scenario, job.look)
         folder = Path(job.folder)
         folder.mkdir(parents=True, exist_ok=True)
+        paths = {camera: folder / f"{PICTURES}{camera}.mp4" for camera in job.cameras}
+        stills = {
+            (layer, camera): Stills(LAYERS[layer], job.size)
+            for layer in job.layers
+            for camera in job.cameras
+        }
         with ExitStack() as stack:
             films = {
-                camera: stack.enter_context(
-                    closing(Film(folder / f"{camera}.mp4", job.size, job.fps, job.codec))
-                )
-                for camera in job.cameras
+                camera: stack.enter_context(closing(Film(path, job.size, job.fps, job.codec)))
+                for camera, path in paths.items()
             }
             for state in episode.states[:-1]:
                 for camera, film in films.items():
                     film.add(self._pictured.picture(state, camera, *job.size))
-        return Shot(
-            episode.length,
-            {camera: film.counts for camera, film in films.items()},
-            {camera: pixels_digest(folder / f"{camera}.mp4") for camera in films},
-        )
+                for (layer, camera), still in stills.items():
+                    still.add(self._layer(layer)(state, camera, *job.size))
+        counts = {PICTURES + camera: film.counts for camera, film in films.items()}
+        for (layer, camera), still in stills.items():
+            key = LAYERS[layer].prefix + camera
+            still.write(folder / f"{key}.parquet")
+            counts[key] = still.counts
+        pixels = {PICTURES + camera: pixels_digest(path) for camera, path in paths.items()}
+        return Shot(episode.length, counts, pixels, self._bodies() if stills else {})
+
+    def _layer(self, name: str) -> Callable[..., Array]:
+        """What makes that layer of a state."""
+        assert isinstance(self._world, Layered)  # the plan has seen to it
+        return cast(Callable[..., Array], getattr(self._world.pictures, name))
+
+    def _bodies(self) -> dict[str, Colour]:
+        """The colours of the bodies of the dressed scenario."""
+        assert isinstance(self._world, Layered)
+        return dict(self._world.pictures.bodies())
 
     def close(self) -> None:
         """Give back the world and the store."""

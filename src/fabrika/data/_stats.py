@@ -34,24 +34,27 @@ def column_stats(values: Floats) -> dict[str, Floats]:
 
 
 def picture_stats(counts: Counts, frames: int) -> dict[str, Floats]:
-    """Statistics of pictures from (3, 256) counts of each value of each channel.
+    """Statistics of pictures from (C, values) counts of each value of each channel.
 
-    Each is (3, 1, 1) in [0, 1] but ``count``, which is (1,) and counts frames.
+    Each is (C, 1, 1) but ``count``, which is (1,) and counts frames. Pictures of 256 values are
+    in [0, 1], all others, such as depth, in their own unit.
     """
-    level = np.arange(256) / 255.0
+    values = counts.shape[1]
+    unit = 255.0 if values == 256 else 1.0
+    level = np.arange(values) / unit
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ level
     spread = np.sqrt((share * (level[None, :] - mean[:, None]) ** 2).sum(axis=1))
     seen = [np.flatnonzero(channel) for channel in counts]
     found = {
-        "min": np.array([level[values[0]] for values in seen]),
-        "max": np.array([level[values[-1]] for values in seen]),
+        "min": np.array([level[found[0]] for found in seen]),
+        "max": np.array([level[found[-1]] for found in seen]),
         "mean": mean,
         "std": spread,
     }
     for name, part in QUANTILES.items():
-        found[name] = np.array([_quantile(channel, part) for channel in counts]) / 255.0
-    shaped = {name: value.reshape(3, 1, 1) for name, value in found.items()}
+        found[name] = np.array([_quantile(channel, part) for channel in counts]) / unit
+    shaped = {name: value.reshape(-1, 1, 1) for name, value in found.items()}
     return shaped | {"count": np.array([frames])}
 
 

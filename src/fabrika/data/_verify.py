@@ -11,6 +11,7 @@ from fabrika.data._findings import Findings, Report
 from fabrika.data._layout import INFO
 from fabrika.data._verify_episodes import Episodes, check_stray_videos, read_episodes
 from fabrika.data._verify_info import Claims, check_splits, read_claims, read_tasks
+from fabrika.data._verify_language import check_language, check_recoveries
 from fabrika.data._verify_motion import check_duplicates, check_motion
 from fabrika.data._verify_rows import Rows, scan_rows
 from fabrika.data._verify_stats import check_stats
@@ -48,6 +49,8 @@ def verify_lerobot(path: Path, *, on_progress: Say | None = None) -> Report:
     _check_episodes(claims, episodes, rows, findings)
     if tasks is not None:
         _check_tasks(tasks, episodes, rows, findings)
+    check_language(claims, rows, findings)
+    check_recoveries(claims, findings)
     say("videos")
     check_stray_videos(claims, episodes, findings)
     pictures = scan_videos(claims, episodes, findings)

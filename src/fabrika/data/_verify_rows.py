@@ -76,7 +76,7 @@ def scan_rows(claims: Claims, findings: Findings) -> Rows:
             with pq.ParquetFile(path) as file:
                 sound = _check_schema(claims, file.schema_arrow, where, rows, findings)
                 before = len(rows.seen)
-                # Columns of text, language and pictures are not looked at here.
+                # Columns of text are not looked at; words and pictures are, elsewhere.
                 for batch in file.iter_batches(_BATCH, columns=sorted(sound)):
                     columns = _columns(batch, sound, where, rows, findings)
                     _add(claims, rows, len(batch), columns, path, findings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import mujoco
@@ -13,8 +14,12 @@ import numpy as np
 from fabrika._errors import ResourceError, UnknownNameError, UsageError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array
+from fabrika.sim._decor import Ornament, add_decor, draw_decor
 from fabrika.sim._kitchen import sample_look
 from fabrika.sim._robot import compile_mjcf
+
+_SHIFT, _TURN = 0.006, 0.012
+"""How far a look moves a camera along each axis [m], and turns it about each [rad]."""
 
 
 @cache
@@ -52,6 +57,7 @@ class Pictures:
     def __init__(self, document: Callable[[Mapping[str, Any], bool], str]) -> None:
         self._document = document
         self._dressed: tuple[str, int] | None = None
+        self._decor: list[Ornament] = []
         self._context: mujoco.MjrContext | None = None
         self._size = (0, 0)
 
@@ -60,13 +66,19 @@ class Pictures:
         if self._dressed == (scenario.id, look):
             return
         self.close()
-        params = dict(scenario.params)
+        params, rng = dict(scenario.params), np.random.default_rng(scenario.seed(f"look {look}"))
         if look:
-            params["look"] = sample_look(np.random.default_rng(scenario.seed(f"look {look}")))
+            params["look"] = sample_look(rng)
         self._model = compile_mjcf(self._document(params, True), scenario.task)
         for camera, offset in params["view"].items():
+            if look:
+                offset = rng.uniform(-_SHIFT, _SHIFT, 3)
+                _turn(self._model.camera(camera).quat, rng.uniform(-_TURN, _TURN, 3))
             self._model.camera(camera).pos += offset
         self._data = mujoco.MjData(self._model)
+        mujoco.mj_kinematics(self._model, self._data)
+        self._decor = draw_decor(rng, self._model, self._data) if look else []
+        self._paint = _paint(self._model)
         self._scene = mujoco.MjvScene(self._model, 1000)
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             self._scene.flags[flag] = False
@@ -92,6 +104,34 @@ class Pictures:
         millimetres = np.where(metres < 65.0, 1000.0 * metres, 0.0).round()
         return np.ascontiguousarray(millimetres[::-1, :, None].astype(np.uint16))
 
+    def segmentation(self, state: Array, camera: str, height: int, width: int) -> Array:
+        """(height, width, 3) uint8 colour of the body that is seen, see `bodies`; black is none.
+
+        Decoration is not seen: what it covers is.
+        """
+        pixels = np.empty((height, width, 3), np.uint8)
+        flags = (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR)
+        for flag in flags:
+            self._scene.flags[flag] = True
+        try:
+            self._draw(state, camera, pixels, None)
+        finally:
+            for flag in flags:
+                self._scene.flags[flag] = False
+        paint = np.zeros((self._scene.ngeom + 1, 3), np.uint8)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                paint[geom.segid + 1] = self._paint[geom.objid]
+        # What is drawn is each geom's number in the scene, plus one, as a colour.
+        numbers = pixels[::-1].astype(np.int64) @ np.array([1, 1 << 8, 1 << 16])
+        return np.ascontiguousarray(paint[numbers])
+
+    def bodies(self) -> dict[str, tuple[int, int, int]]:
+        """The colour of each body of the dressed scenario; equal names have equal colours."""
+        model = self._model
+        names = {_named(model, int(body)) for body in set(model.geom_bodyid.tolist())}
+        return {name: _colour(name) for name in sorted(names)}
+
     def _draw(self, state: Array, camera: str, pixels: Array | None, depth: Array | None) -> None:
         """Render one state, and read back what there is room for."""
         if camera not in self._cameras:
@@ -109,6 +149,8 @@ class Pictures:
         mujoco.mjv_updateScene(
             model, data, self._option, None, self._camera, everything, self._scene
         )
+        if not self._scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT]:
+            add_decor(self._scene, self._decor)
         rectangle = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(rectangle, self._scene, context)
         mujoco.mjr_readPixels(pixels, depth, rectangle, context)
@@ -133,6 +175,34 @@ class Pictures:
             _offscreen().make_current()
             self._context.free()
         self._context, self._dressed = None, None
+
+
+def _turn(quat: Array, by: Array) -> None:
+    """Turn a camera's frame, in place, by a rotation vector in its own axes [rad]."""
+    angle, turned, small = float(np.linalg.norm(by)), np.empty(4), np.empty(4)
+    mujoco.mju_axisAngle2Quat(small, by / max(angle, 1e-12), angle)
+    mujoco.mju_mulQuat(turned, quat, small)
+    quat[:] = turned
+
+
+def _colour(name: str) -> tuple[int, int, int]:
+    """A colour that follows from a name alone, and is not black."""
+    red, green, blue = sha256(name.encode()).digest()[:3]
+    return red, green, max(blue, 1)
+
+
+def _named(model: mujoco.MjModel, body: int) -> str:
+    """The name of a body, or of the first that bears it and has one."""
+    while body and not model.body(body).name:
+        body = int(model.body_parentid[body])
+    return str(model.body(body).name)
+
+
+def _paint(model: mujoco.MjModel) -> Array:
+    """(geoms, 3) uint8 colour of each geom's body."""
+    bodies = model.geom_bodyid.tolist()
+    colours = {body: _colour(_named(model, body)) for body in set(bodies)}
+    return np.array([colours[body] for body in bodies], np.uint8)
 
 
 def visual(ambient: float) -> str:

@@ -123,7 +123,8 @@ class SimWorld:
         }
         self.observes = self._declare()
         self.executed: Signals = {}
-        self._pictures = Pictures(self._document)
+        self.pictures = Pictures(self._document)
+        """Depth and segmentation are there, too, once a scenario is dressed."""
 
     # -- what there is -------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class SimWorld:
 
     def close(self) -> None:
         """Give back the GL context."""
-        self._pictures.close()
+        self.pictures.close()
 
     def _bind(self) -> None:
         """Look names up once."""
@@ -417,11 +418,11 @@ class SimWorld:
         if kind == "tracker":
             return np.asarray(self._felt[len(self._palms) + self._tracked.index(what)])
         if kind == "camera":
-            self._pictures.dress(self._scenario, 0)
-            return self._pictures.picture(self.state(), what, PICTURE, PICTURE)
+            self.pictures.dress(self._scenario, 0)
+            return self.pictures.picture(self.state(), what, PICTURE, PICTURE)
         if kind == "depth":
-            self._pictures.dress(self._scenario, 0)
-            return self._pictures.depth(self.state(), what, PICTURE, PICTURE)
+            self.pictures.dress(self._scenario, 0)
+            return self.pictures.depth(self.state(), what, PICTURE, PICTURE)
         return self._true(what)
 
     def _true(self, what: str) -> Array:
@@ -479,11 +480,11 @@ class SimWorld:
 
     def dress(self, scenario: Scenario, look: int = 0) -> None:
         """Prepare the pictures of one scenario; look 0 is its own."""
-        self._pictures.dress(scenario, look)
+        self.pictures.dress(scenario, look)
 
     def picture(self, state: Array, camera: str, height: int, width: int) -> Array:
         """(height, width, 3) uint8 RGB of a state of the dressed scenario."""
-        return self._pictures.picture(state, camera, height, width)
+        return self.pictures.picture(state, camera, height, width)
 
 
 def _size(thing: Mapping[str, Any]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fabrika._actor import Story
 from fabrika._signals import Array, Signals
+from fabrika.lines.home._narrator import Narrator
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs, body_in_base
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._robot import clamp
@@ -48,22 +49,28 @@ def _kinematics() -> Kinematics:
     return Kinematics(CLOID_CLASS)
 
 
-def tell(first: Signals, rng: np.random.Generator) -> Story:
+def tell(first: Signals, rng: np.random.Generator, notes: Narrator) -> Story:
     """Take the mug and stand it on the shelf; the remark says why not."""
     limbs = Limbs(CLOID_CLASS, _kinematics(), 0.04)
     limbs.start(first, {"right_arm": ELBOW_OUT, "lift": np.array([0.38])})
     for attempt in range(2):
-        yield from _grasp(limbs, hurried=attempt == 0)
+        yield from _grasp(limbs, notes, hurried=attempt == 0)
         if _lifted(limbs):
             break
+        notes.events.append("missed the grasp")
+        notes.doing = "let go of the mug"
         yield from _let_go(limbs, 0.11)
     else:
         return "not-grasped"
+    notes.doing = "carry the mug to the shelf"
     yield from _carry(limbs)
     if not _in_hand(limbs):
         return "slipped"
+    notes.doing = "put the mug down on the shelf"
     yield from _put_down(limbs)
+    notes.doing = "let go of the mug"
     yield from _let_go(limbs, 0.11)
+    notes.doing = "draw the hand back"
     yield from _back_off(limbs)
     return ""
 
@@ -98,16 +105,19 @@ def _beside(limbs: Limbs, yaw: float) -> tuple[Array, Array]:
     return place + np.array([-0.10, -0.02, 0.05]), rotation
 
 
-def _grasp(limbs: Limbs, hurried: bool) -> Part:
+def _grasp(limbs: Limbs, notes: Narrator, hurried: bool) -> Part:
     """Go beside the mug, look again, close in along the palm's normal, close the fingers."""
+    notes.doing = "reach for the mug"
     yaw = _hand_yaw(limbs)
     yield from limbs.shape((SIDE,), OPEN, seconds=0.04 if hurried else 0.4)
     yield from limbs.move({SIDE: lambda: _beside(limbs, yaw)}, within=0.03)
     yield from limbs.move({SIDE: lambda: _grasp_pose(limbs, 0.10, yaw)}, within=0.012)
     yaw = _hand_yaw(limbs)
     yield from limbs.move({SIDE: lambda: _grasp_pose(limbs, 0.003, yaw)}, speed=0.2, within=0.003)
+    notes.doing = "grasp the mug"
     yield from limbs.shape((SIDE,), CLOSED, seconds=0.7)
     yield from limbs.wait(0.32)
+    notes.doing = "lift the mug"
     here, rotation = limbs.palm(SIDE)
     yield from limbs.move({SIDE: (here + 0.05 * UP, rotation)}, speed=0.2, within=0.006)
 

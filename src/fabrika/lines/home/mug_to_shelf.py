@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fabrika._actor import Actor, Scripted
+from fabrika._actor import Actor
 from fabrika._check import Check, held_to_end
 from fabrika._episode import Episode
 from fabrika._task import Task
@@ -21,6 +21,7 @@ from fabrika.lines.home._checks import (
     safety,
     upright,
 )
+from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._variation import (
     between,
     clutter,
@@ -86,7 +87,7 @@ def build() -> World:
 
 def expert() -> Actor:
     """Looks at truth, grasps from the side, regrasps once, gives up cleanly."""
-    return Scripted("home/mug-expert-v1", READS, tell)
+    return Narrator("home/mug-expert-v1", READS, tell)
 
 
 def _placed(episode: Episode) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fabrika._actor import Story
 from fabrika._signals import Array, Signals
+from fabrika.lines.home._narrator import Narrator
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs, body_in_base
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._things import TRAY_GRIP
@@ -42,22 +43,27 @@ def _kinematics() -> Kinematics:
     return Kinematics(CLOID_CLASS)
 
 
-def tell(first: Signals, rng: np.random.Generator) -> Story:
+def tell(first: Signals, rng: np.random.Generator, notes: Narrator) -> Story:
     """Carry the tray to the table; the remark says why not."""
     limbs = Limbs(CLOID_CLASS, _kinematics(), 0.04)
     limbs.start(first, {"left_arm": ELBOWS, "right_arm": ELBOWS, "lift": np.array([0.28])})
     for attempt in range(2):
-        yield from _grasp(limbs, hurried=attempt == 0)
+        yield from _grasp(limbs, notes, hurried=attempt == 0)
         if _lifted(limbs):
             break
+        notes.events.append("missed the grasp")
+        notes.doing = "let go of the tray"
         yield from _let_go(limbs)
     else:
         return "not-grasped"
     yield from _raise(limbs, CARRY)
+    notes.doing = "carry the tray to the table"
     yield from limbs.drive(lambda: _way(limbs), speed=0.45, within=0.012)
     if not _held(limbs):
         return "slipped"
+    notes.doing = "put the tray down on the table"
     yield from _put_down(limbs)
+    notes.doing = "let go of the tray"
     yield from _let_go(limbs)
     return ""
 
@@ -87,13 +93,16 @@ def _both(limbs: Limbs, above: float) -> dict[str, tuple[Array, Array]]:
     return {side: _grip(limbs, side, above) for side in SIDES}
 
 
-def _grasp(limbs: Limbs, hurried: bool) -> Part:
+def _grasp(limbs: Limbs, notes: Narrator, hurried: bool) -> Part:
     """Over the bars, look again, down onto them, close, lift a little."""
+    notes.doing = "reach for the tray with both hands"
     yield from limbs.shape(SIDES, OPEN, seconds=0.04 if hurried else 0.4)
     yield from limbs.move(_both(limbs, 0.12), within=0.02, speed=0.4)
     yield from limbs.move(_both(limbs, 0.0), speed=0.18, within=0.003)
+    notes.doing = "grasp the tray"
     yield from limbs.shape(SIDES, HOOK, seconds=0.7)
     yield from limbs.wait(0.32)
+    notes.doing = "lift the tray"
     yield from _raise(limbs, 0.03)
 
 
