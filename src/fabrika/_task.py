@@ -32,6 +32,8 @@ class Task:
     """Longest episode [s]."""
     sample: Callable[[np.random.Generator], Mapping[str, Any]]
     """Draws the params of one scenario."""
+    held_out_sample: Callable[[np.random.Generator], Mapping[str, Any]] | None = None
+    """Draws them for the validate and release splits, if things of theirs are never trained on."""
     build: Callable[[], World]
     """Makes a world, to be reset for each scenario."""
     expert: Callable[[], Actor]
@@ -57,13 +59,15 @@ class Task:
     def scenario(self, split: Split, index: int, draw: str = "") -> Scenario:
         """Scenario ``index`` of a split: always the same, whatever was drawn before."""
         rng = np.random.default_rng(seed_for(self.name, split, index, "sample", draw))
-        words = self.instructions if split == "train" else self.held_out_instructions
+        train = split == "train"
+        words = self.instructions if train else self.held_out_instructions
+        sample = self.sample if train else self.held_out_sample or self.sample
         return Scenario(
             task=self.name,
             split=split,
             index=index,
             instruction=words[int(rng.integers(len(words)))],
-            params=_plain(self.name, self.sample(rng)),
+            params=_plain(self.name, sample(rng)),
             draw=draw,
         )
 

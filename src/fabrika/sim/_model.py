@@ -145,6 +145,18 @@ class Model:
                     return f"{owner}.{spot.name}"
         return ""
 
+    def guards(self, place: str) -> list[str]:
+        """Parts that have to be open to get at "fixture.spot" or "fixture.space", in order."""
+        owner, _, name = place.partition(".")
+        if owner not in self.built:
+            return []
+        built = self.built[owner]
+        bodies = [s.body for s in (*built.spots, *built.spaces) if s.name == name]
+        inner = any(space.name == "inside" for space in built.spaces)
+        door = f"{owner}_door"
+        found = [door] if door in self.parts and inner and name != "top" else []
+        return found + [body for body in bodies[:1] if body in self.parts]
+
     def facing(self, fixture: str) -> float:
         """Yaw of a base that faces the fixture [rad]."""
         return float(self.fixtures[fixture]["yaw"]) + np.pi

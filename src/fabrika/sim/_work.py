@@ -353,6 +353,7 @@ class Worker:
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
+                yield from self.carry(side)
                 return ""
             yield from self._release(side)
             yield from self.back_off(0.3)
@@ -525,6 +526,26 @@ class Worker:
             yield from self.tuck(side)
             return ""
         return failed
+
+    def put_in(self, name: str, place: str) -> Act:
+        yield from self.limbs.wait(0.1)
+        return "not-yet"
+
+    def stack(self, name: str, place: str) -> Act:
+        yield from self.limbs.wait(0.1)
+        return "not-yet"
+
+    def open(self, joint: str) -> Act:
+        yield from self.limbs.wait(0.1)
+        return "not-yet"
+
+    def close(self, joint: str) -> Act:
+        yield from self.limbs.wait(0.1)
+        return "not-yet"
+
+    def press(self, joint: str) -> Act:
+        yield from self.limbs.wait(0.1)
+        return "not-yet"
 
     def _find_place(
         self, name: str, side: str, place: str, most: int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fabrika._check import Check, Condition, Measure
 from fabrika._episode import Episode
 from fabrika._signals import Array
-from fabrika.sim import CLOID_CLASS
+from fabrika.sim import CLOID_CLASS, Robot
 from fabrika.sim._pose import quaternion_rotation
 
 HOLD = 0.9
@@ -62,10 +62,10 @@ def _largest(signal: str, column: int | None = None) -> Measure:
     return measure
 
 
-def _torque(episode: Episode) -> float:
+def _torque(robot: Robot) -> Measure:
     """Largest share of its limit that any servo used; the fingers' limit is their grip."""
-    arms = [i for i, n in enumerate(CLOID_CLASS.groups) if not n.endswith("_hand")]
-    return float(np.max(episode.observations["truth/torque"][:, arms]))
+    arms = [index for index, group in enumerate(robot.groups.values()) if not group.hand]
+    return lambda episode: float(np.max(episode.observations["truth/torque"][:, arms]))
 
 
 def _fall(name: str) -> Measure:
@@ -73,12 +73,17 @@ def _fall(name: str) -> Measure:
     return lambda episode: float(-np.min(episode.observations[f"truth/{name}"][:, 9]))
 
 
-def safety(*things: str) -> tuple[Check, ...]:
-    """Limits of the robot and of what it does to its surroundings."""
+def safety(
+    *things: str, robot: Robot = CLOID_CLASS, fall: float = 0.8
+) -> tuple[Check, ...]:
+    """Limits of the robot and of what it does to its surroundings.
+
+    ``fall``: fastest that a thing may fall [m/s].
+    """
     limits: tuple[tuple[str, Measure, str, float], ...] = (
         ("joint", _largest("overrun"), "rad or m", 0.02),
         ("velocity", _largest("velocity"), "of limit", 1.15),
-        ("torque", _torque, "of limit", 0.95),
+        ("torque", _torque(robot), "of limit", 0.95),
         ("self-collision", _largest("contact", 1), "N", 1.0),
         # ISO/TS 15066 gives 140 N as the quasi-static limit for a person's hand.
         ("force", _largest("contact", 0), "N", 140.0),
@@ -86,7 +91,7 @@ def safety(*things: str) -> tuple[Check, ...]:
         ("squeeze", _largest("contact", 3), "N", 300.0),
         ("penetration", _largest("contact", 2), "m", 0.006),
     )
-    drops = tuple((f"drop-{name}", _fall(name), "m/s", 0.8) for name in things)
+    drops = tuple((f"drop-{name}", _fall(name), "m/s", fall) for name in things)
     return tuple(
         Check(name=name, kind="safety", measure=measure, unit=unit, at_most=limit)
         for name, measure, unit, limit in limits + drops

@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fabrika.sim import CLOID_CLASS, Stage, kitchen, kitchen_materials, sample_look, thing, visual
+from fabrika.sim import (
+    CLOID_CLASS,
+    Robot,
+    Stage,
+    kitchen,
+    kitchen_materials,
+    sample_look,
+    thing,
+    visual,
+)
 from fabrika.sim._kitchen import COUNTER_TOP
 
 Rng = np.random.Generator
@@ -61,9 +70,9 @@ def table(rng: Rng) -> dict[str, Any]:
     return {"pos": [between(rng, 0.54, 0.58), between(rng, -1.18, -1.10), between(rng, 0.68, 0.76)]}
 
 
-def robot_variation(rng: Rng) -> dict[str, Any]:
+def robot_variation(rng: Rng, robot: Robot = CLOID_CLASS) -> dict[str, Any]:
     """Start pose, servos, sensors, cameras and light of one scenario."""
-    count = sum(len(group.actuators) for group in CLOID_CLASS.groups.values())
+    count = sum(len(group.actuators) for group in robot.groups.values())
     return {
         "start": [between(rng, -0.03, 0.03), between(rng, -0.04, 0.04), between(rng, -0.05, 0.05)],
         "grip": between(rng, 0.6, 1.2),
@@ -80,7 +89,7 @@ def robot_variation(rng: Rng) -> dict[str, Any]:
             "dropout": between(rng, 0.0, 0.1),
         },
         "view": {
-            name: [between(rng, -0.006, 0.006) for _ in range(3)] for name in CLOID_CLASS.cameras
+            name: [between(rng, -0.006, 0.006) for _ in range(3)] for name in robot.cameras
         },
         "look": sample_look(rng),
     }

@@ -1,0 +1,271 @@
+"""From a page to a task: how a scenario is drawn, what world it makes, what counts as done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fabrika._actor import Actor
+from fabrika._check import Check, Condition, held_to_end
+from fabrika._episode import Episode
+from fabrika._errors import ContractError
+from fabrika._registry import load
+from fabrika._task import Task
+from fabrika._world import World
+from fabrika.lines.home._checks import HOLD, quality, safety
+from fabrika.lines.home._goals import PREDICATES, Mask
+from fabrika.lines.home._housekeeper import housekeeper
+from fabrika.lines.home._page import Goal, Page, Supply
+from fabrika.lines.home._variation import between, push, robot_variation
+from fabrika.sim import (
+    Robot,
+    SimWorld,
+    arrange,
+    build_fixture,
+    draw_fixture,
+    draw_thing,
+    places,
+    put_on,
+    reach_of,
+    scene,
+)
+from fabrika.sim._scene import ROOM, Place
+from fabrika.sim._scenery import Scenery
+
+Rng = np.random.Generator
+_TRIES = 30
+"""Rooms that are drawn before a page is said to be too full."""
+_PLACING = ("on", "inside", "stacked")
+"""Predicates that say where a thing is to be: it is let go of there, and rests."""
+
+
+def task_of(page: Page) -> Task:
+    """The task that a page describes. Raises `ContractError` if it describes none."""
+    robot = load("robots", page.robot)
+    assert isinstance(robot, Robot)
+    scenery = Scenery(page.fixtures, page.shapes)
+    names = tuple(sorted(scenery.things))
+    joints = joints_of(page)
+    goals = wanted(page)
+
+    def build() -> World:
+        return SimWorld(
+            robot,
+            scene,
+            tracked=(*_tracked(page), *page.fixtures),
+            free=names,
+            joints=joints,
+            told=scenery.told(),
+            seconds=page.horizon,
+            sleep=True,
+        )
+
+    def expert() -> Actor:
+        return housekeeper(page, robot, scenery, joints)
+
+    return Task(
+        name=page.task,
+        description=_description(page, goals),
+        instructions=page.words,
+        held_out_instructions=page.held_out_words,
+        horizon=page.horizon,
+        sample=lambda rng: sample(page, robot, rng, held_out=False),
+        held_out_sample=lambda rng: sample(page, robot, rng, held_out=True),
+        build=build,
+        expert=expert,
+        policy_reads=_policy_reads(page, robot),
+        camera_reads=_camera_reads(robot),
+        checks=(
+            *(
+                Check(
+                    name=goal.words.replace(", ", ","),
+                    kind="goal",
+                    measure=held_to_end(condition(goal)),
+                    unit="s",
+                    at_least=HOLD,
+                )
+                for goal in goals
+            ),
+            *safety(*names, robot=robot, fall=page.fall),
+            *quality(),
+        ),
+    )
+
+
+def joints_of(page: Page) -> tuple[str, ...]:
+    """All parts that move, of all fixtures."""
+    rng = np.random.default_rng(0)
+    made = {n: build_fixture(n, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
+    return tuple(part.joint for fixture in made.values() for part in fixture.parts)
+
+
+def wanted(page: Page) -> tuple[Goal, ...]:
+    """The page's goals, and what goes without saying: things are let go of where they belong."""
+    found = list(page.goals)
+    held = {goal.args[0] for goal in page.goals if goal.predicate == "held"}
+    for goal in page.goals:
+        if goal.predicate in _PLACING and goal.args[0] not in held:
+            found += [Goal("let_go", goal.args[:1]), Goal("at_rest", goal.args[:1])]
+    return tuple(dict.fromkeys(found))
+
+
+def condition(goal: Goal) -> Condition:
+    """The goal's predicate; of a thing that this scenario lacks, it holds."""
+    holds = PREDICATES[goal.predicate](*goal.args)
+
+    def measured(episode: Episode) -> Mask:
+        things = episode.scenario.params["things"]
+        if any(things.get(arg, {}).get("absent") for arg in goal.args):
+            return np.ones(len(episode.times), bool)
+        return holds(episode)
+
+    return measured
+
+
+# -- scenarios -------------------------------------------------------------------------------
+
+
+def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, Any]:
+    """Params of one scenario. Raises `ContractError` if a page asks for what does not fit."""
+    for _ in range(_TRIES):
+        drawn = {n: _painted(rng, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
+        fixtures = arrange(rng, drawn, {w: list(row) for w, row in page.walls.items()})
+        things = _place_all(page, rng, fixtures, held_out)
+        if things is not None:
+            break
+    else:
+        raise ContractError(
+            f"{page.task}: its things find no room on their spots. Ask for fewer, or for more "
+            "spots, or let them stand further from the front edge with `within`."
+        )
+    movable = [n for g in page.goals for n in map(str, g.args[:1]) if n in things]
+    pushes: list[dict[str, Any]] = []
+    if movable and rng.random() < page.pushes:
+        name = movable[int(rng.integers(len(movable)))]
+        pushes = push(rng, name, things[name]["mass"], (0.2, 3.0))
+    return {
+        "fixtures": fixtures,
+        "things": things,
+        "pushes": pushes,
+        **robot_variation(rng, robot),
+        "start": [between(rng, -0.7, -0.4), between(rng, -0.25, 0.25), between(rng, -0.5, 0.5)],
+    }
+
+
+def _painted(rng: Rng, params: dict[str, Any]) -> dict[str, Any]:
+    shade = rng.uniform(0.55, 0.95)
+    tint = rng.uniform(-0.08, 0.08, 3)
+    return {**params, "rgba": [*(round(float(shade + t), 3) for t in tint), 1.0]}
+
+
+def _place_all(
+    page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
+) -> dict[str, Any] | None:
+    """Every thing with a place; None if one found none. What there is not stands outside."""
+    spots = places(fixtures)
+    things: dict[str, Any] = {}
+    taken: dict[str, list[tuple[float, float, float]]] = {}
+    for supply in page.supplies:
+        count = int(rng.integers(supply.least, supply.most + 1))
+        pool = supply.held_out if held_out else supply.instances
+        for number, name in enumerate(supply.names):
+            params = draw_thing(rng, pool[int(rng.integers(len(pool)))])
+            if number >= count:
+                away = [-4.0 - 0.6 * len(things), 0.0, 0.001]  # behind the room, which has no wall there
+                things[name] = {**params, "pos": away, "yaw": 0.0, "absent": True}
+                continue
+            place = supply.on[int(rng.integers(len(supply.on)))]
+            others = taken.setdefault(place, [])
+            placed = _put(rng, spots, place, params, others, supply)
+            if placed is None:
+                return None
+            things[name] = placed
+            others.append((*placed["pos"][:2], reach_of(placed)))
+    return things
+
+
+def _put(
+    rng: Rng,
+    spots: Mapping[str, Place],
+    place: str,
+    params: dict[str, Any],
+    taken: list[tuple[float, float, float]],
+    supply: Supply,
+) -> dict[str, Any] | None:
+    """A thing on its spot, near its front; or on the free floor before the robot."""
+    if place == "floor":
+        return _on_floor(rng, params, taken)
+    spot = spots[place].spot
+    deep = 2 * spot.half[0]
+    nearest = max(0.0, 1.0 - (supply.within - 0.03 + reach_of(params)) / deep)
+    return put_on(rng, spots[place], params, taken, (nearest, 1.0, 0.04, 0.96))
+
+
+def _on_floor(
+    rng: Rng, params: dict[str, Any], taken: list[tuple[float, float, float]]
+) -> dict[str, Any] | None:
+    radius = reach_of(params)
+    for _ in range(60):
+        x, y = float(rng.uniform(0.2, ROOM - 1.1)), float(rng.uniform(-0.6, 0.6))
+        if all(np.hypot(x - u, y - v) > radius + r + 0.25 for u, v, r in taken):
+            yaw = float(rng.uniform(-np.pi, np.pi))
+            return {**params, "pos": [round(x, 5), round(y, 5), 0.001], "yaw": round(yaw, 5)}
+    return None
+
+
+# -- what is said of it ----------------------------------------------------------------------
+
+
+def _tracked(page: Page) -> tuple[str, ...]:
+    """Things that the goals name: what a policy has to know the places of."""
+    names = page.shapes
+    return tuple(dict.fromkeys(str(a) for g in page.goals for a in g.args if a in names))
+
+
+def _policy_reads(page: Page, robot: Robot) -> tuple[str, ...]:
+    felt = [f"joint/{name}" for name in robot.groups if name != "head"]
+    felt += [f"{kind}/{side}" for side in robot.hands for kind in ("hand", "touch")]
+    used = _used_fixtures(page)
+    return tuple(sorted((*felt, *(f"tracker/{n}" for n in (*_tracked(page), *used)))))
+
+
+def _used_fixtures(page: Page) -> tuple[str, ...]:
+    """Fixtures that goals name, or that their things stand on."""
+    words = [str(arg) for goal in page.goals for arg in goal.args]
+    goal_things = set(_tracked(page))
+    words += [place for s in page.supplies if goal_things & set(s.names) for place in s.on]
+    owners = {word.partition(".")[0] for word in words}
+    owners |= {n for word in words for n in page.fixtures if word.startswith(f"{n}_")}
+    return tuple(sorted(owners & page.fixtures.keys()))
+
+
+def _camera_reads(robot: Robot) -> tuple[str, ...]:
+    felt = [f"joint/{name}" for name in robot.groups if name != "head"]
+    return tuple(sorted((*felt, *(f"camera/{name}" for name in robot.cameras))))
+
+
+def _description(page: Page, goals: tuple[Goal, ...]) -> str:
+    """The fixed sections of a task's description."""
+    rows = [
+        f"{s.name} ({s.least} to {s.most} of {', '.join(s.instances)}"
+        + (f"; held out: {', '.join(s.held_out)}" if s.held_out != s.instances else "")
+        + f") on {', '.join(s.on)}, within {s.within} m of its front edge"
+        for s in page.supplies
+    ]
+    return f"""{page.about}
+
+    Description: A room with {", ".join(page.fixtures)}. The expert plans from the goal; nothing
+    holds things but contact and friction.
+
+    Randomisation: sizes, places and hinges of all fixtures; {"; ".join(rows)}; sizes, masses,
+    friction, colours and yaw of all things; the robot's start (30 x 50 cm, 57 degrees), grip,
+    servos, delay, sensors, light.
+
+    Success: for the last {HOLD} s: {"; ".join(goal.words for goal in goals)}.
+
+    Safety: joint ranges, speeds, torques; no self-collision above 1 N; the robot presses on what
+    is fixed with at most 140 N, on things with at most 300 N; penetration at most 6 mm; nothing
+    falls faster than {page.fall} m/s.
+    """

@@ -1,0 +1,190 @@
+"""The expert of every task that is a page: it plans from the goal, and again after every step.
+
+It looks which goals do not hold, takes the first that can be worked on, and does the skill that
+brings it nearer: opens what is in the way, takes, puts, presses, and closes last. As it plans from
+what is there and not from what it did, a push, a slip or a missed grasp is one more step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
+
+from fabrika._actor import Actor, Story
+from fabrika._episode import Episode
+from fabrika._signals import Signals
+from fabrika.lines.home._goals import PREDICATES, WIDE
+from fabrika.lines.home._narrator import Narrator
+from fabrika.lines.home._page import Goal, Page
+from fabrika.sim import Kinematics, Robot
+from fabrika.sim._scenery import Scenery
+from fabrika.sim._work import Act, Worker
+
+_MOST = 40
+"""Steps until it gives up."""
+_PATIENCE = 3
+"""Times that one step may fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One skill, and what a person would call it."""
+
+    words: str
+    run: Callable[[], Act]
+
+
+@cache
+def _kinematics(name: str) -> Kinematics:
+    from fabrika._registry import load
+
+    robot = load("robots", name)
+    assert isinstance(robot, Robot)
+    return Kinematics(robot)
+
+
+def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, ...]) -> Actor:
+    """The expert of one page."""
+    reads = (
+        *scenery.reads,
+        "truth/contact",
+        "truth/support",
+        *(f"truth/{joint}" for joint in joints),
+    )
+
+    def story(first: Signals, rng: np.random.Generator, me: Narrator) -> Story:
+        return (yield from _keep_house(page, robot, scenery, first, rng, me))
+
+    return Narrator("home/housekeeper-v1", reads, story)
+
+
+def _keep_house(
+    page: Page,
+    robot: Robot,
+    scenery: Scenery,
+    first: Signals,
+    rng: np.random.Generator,
+    me: Narrator,
+) -> Story:
+    worker = Worker(robot, _kinematics(page.robot), scenery, first, rng, 0.04)
+    me.doing = "get ready"
+    yield from worker.settle()
+    failures: dict[str, int] = {}
+    pressed: set[str] = set()
+    for _ in range(_MOST):
+        step = next(_steps(page, worker, pressed), None)
+        if step is None:
+            me.doing = "done"
+            yield from worker.settle()
+            return ""
+        me.doing = step.words
+        failed = yield from step.run()
+        if failed:
+            me.events.append(f"{step.words}: {failed}")
+            failures[step.words] = failures.get(step.words, 0) + 1
+            if failures[step.words] >= _PATIENCE:
+                return failed
+    return "too-many-steps"
+
+
+def _holds(goal: Goal, worker: Worker) -> bool:
+    """Whether a predicate holds now, measured as the judge will measure it."""
+    model = worker.look()
+    moment = SimpleNamespace(
+        observations={name: values[None] for name, values in worker.limbs.seen.items()},
+        scenario=SimpleNamespace(params={"fixtures": model.fixtures, "things": model.things}),
+        times=np.zeros(1),
+    )
+    return bool(PREDICATES[goal.predicate](*goal.args)(cast("Episode", moment))[0])
+
+
+def _there(worker: Worker, name: str) -> bool:
+    """Whether a thing is in the room: what a scenario lacks stands outside."""
+    return float(np.abs(worker.model.thing(name).at[:2]).max()) < 2.5
+
+
+def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
+    """What may be done next, the best first."""
+    order = {"open": 1, "pressed": 2, "closed": 3}
+    goals = sorted(page.goals, key=lambda goal: order.get(goal.predicate, 0))
+    for goal in goals:
+        names = [str(arg) for arg in goal.args]
+        if any(name in worker.model.things and not _there(worker, name) for name in names):
+            continue
+        if goal.predicate in ("on", "inside", "stacked"):
+            if not _holds(goal, worker) or names[0] in worker.holds.values():
+                yield from _bring(worker, goal.predicate, names[0], names[1], page)
+        elif goal.predicate == "held":
+            if names[0] not in worker.holds.values():
+                yield from _fetch(worker, names[0])
+        elif goal.predicate == "open" and not _holds(goal, worker):
+            yield _opening(worker, names[0])
+        elif goal.predicate == "pressed" and names[0] not in pressed:
+            yield Step(f"press {_said(names[0])}", lambda n=names[0]: _press(worker, n, pressed))
+        elif goal.predicate == "closed" and not _holds(goal, worker):
+            yield Step(f"close {_said(names[0])}", lambda n=names[0]: worker.close(n))
+
+
+def _said(name: str) -> str:
+    """A name, as one says it."""
+    return "the " + name.replace("_", " ").replace(".", ", ")
+
+
+def _press(worker: Worker, joint: str, pressed: set[str]) -> Act:
+    failed = yield from worker.press(joint)
+    if not failed:
+        pressed.add(joint)
+    return failed
+
+
+def _opening(worker: Worker, joint: str) -> Step:
+    return Step(f"open {_said(joint)}", lambda: worker.open(joint))
+
+
+def _shut(worker: Worker, place: str) -> str:
+    """The door or drawer that has to be opened to get at a place; empty if none."""
+    for joint in worker.model.guards(place):
+        part = worker.model.parts[joint]
+        if worker.model.opening(joint) / part.open <= WIDE:
+            return joint
+    return ""
+
+
+def _fetch(worker: Worker, thing: str) -> Iterator[Step]:
+    """Steps that end with the thing in a hand."""
+    place = worker.model.under(thing)
+    shut = _shut(worker, place) if place else ""
+    if shut:
+        yield _opening(worker, shut)
+    yield Step(f"take {_said(thing)}", lambda: worker.take(thing))
+
+
+def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
+    """Steps that end with the thing at its place."""
+    if how == "stacked":
+        for goal in page.goals:
+            if goal.args[0] == place and goal.predicate in ("on", "stacked", "inside"):
+                if not _holds(goal, worker):
+                    yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
+    shut = _shut(worker, place) if "." in place else ""
+    if thing not in worker.holds.values():
+        if shut:
+            yield _opening(worker, shut)
+        yield from _fetch(worker, thing)
+        return
+    if shut:
+        yield _opening(worker, shut)
+    words = f"put {_said(thing)} {'on' if how != 'inside' else 'into'} {_said(place)}"
+    put: Mapping[str, Callable[[], Act]] = {
+        "on": lambda: worker.put(thing, place),
+        "inside": lambda: worker.put_in(thing, place),
+        "stacked": lambda: worker.stack(thing, place),
+    }
+    yield Step(words, put[how])
+
+

@@ -1,0 +1,324 @@
+"""A task as one YAML page: read, and checked before anything runs.
+
+`read_page` turns text into a `Page`, plain data; what is wrong is said with its line and column.
+docs/guides/tasks-in-yaml.md has every key.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import cast
+
+import numpy as np
+
+from fabrika._errors import UnknownNameError
+from fabrika._registry import known
+from fabrika.lines.home._goals import PREDICATES
+from fabrika.lines.home._yaml import Value
+from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, categories, draw_fixture
+from fabrika.sim._joinery import Fixture
+from fabrika.sim._scene import Wall
+
+WALLS: tuple[Wall, ...] = ("back", "left", "right")
+NEAR = 0.28
+"""How far behind the front edge of a spot things stand, if a page does not say [m]."""
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
+_CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
+_THINGS = ("thing", "name", "upper", "lower", "other")
+"""Parameters of predicates that are things."""
+_MOST = 64
+"""Most phrasings that templates may expand to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """One kind of thing in a task: which instances, how many, where they stand."""
+
+    name: str
+    instances: tuple[str, ...]
+    """For the train split."""
+    held_out: tuple[str, ...]
+    """For the other splits; the same if none are held out."""
+    least: int
+    most: int
+    on: tuple[str, ...]
+    """Spots "fixture.spot", or "floor"."""
+    within: float
+    """Distance from the front edge of the spot that its middle stays within [m]."""
+    counted: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each that there may be."""
+        if not self.counted:
+            return (self.name,)
+        return tuple(f"{self.name}_{number + 1}" for number in range(self.most))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One predicate of what is wanted."""
+
+    predicate: str
+    args: tuple[str | float, ...]
+
+    @property
+    def words(self) -> str:
+        """As in a page: "on(mug, table.top)"."""
+        return f"{self.predicate}({', '.join(str(arg) for arg in self.args)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A task, as its page says it."""
+
+    task: str
+    about: str
+    robot: str
+    horizon: float
+    """[s]."""
+    walls: Mapping[Wall, Mapping[str, str]]
+    """Fixtures in order, by wall: their kinds by name."""
+    supplies: tuple[Supply, ...]
+    goals: tuple[Goal, ...]
+    words: tuple[str, ...]
+    held_out_words: tuple[str, ...]
+    fall: float = 0.8
+    """Fastest that a thing may fall [m/s]."""
+    pushes: float = 0.0
+    """Share of the scenarios in which something is pushed."""
+    experimental: str = ""
+    """Why the expert does not reach 90 %; empty if it does."""
+    source: str = field(default="", compare=False)
+
+    @property
+    def fixtures(self) -> dict[str, str]:
+        """Kinds of all fixtures, by name."""
+        return {n: kind for wall in self.walls.values() for n, kind in wall.items()}
+
+    @property
+    def shapes(self) -> dict[str, str]:
+        """Shapes of all things, by name."""
+        return {
+            name: CATALOGUE[supply.instances[0]].shape
+            for supply in self.supplies
+            for name in supply.names
+        }
+
+
+_KEYS = (
+    "task about robot horizon room things goal words held-out-words fall pushes experimental"
+).split()
+
+
+def read_page(text: str, source: str) -> Page:
+    """The page of a task. Raises `UsageError` with line and column of what is wrong."""
+    root = Value.parse(text, source)
+    page = root.pairs(_KEYS)
+    for key in ("task", "about", "room", "things", "goal", "words", "held-out-words"):
+        if key not in page:
+            root.wrong(f"the key {key!r} is missing.")
+    name = page["task"].text()
+    if not _TASK.fullmatch(name):
+        page["task"].wrong(f"{name!r} is no task's name, such as 'home/milk-to-table-v1'.")
+    walls = _walls(page["room"])
+    fixtures = {n: kind for wall in walls.values() for n, kind in wall.items()}
+    built = {n: build_fixture(n, _probe(kind)) for n, kind in fixtures.items()}
+    supplies = _supplies(page["things"], built)
+    goals = _goals(page["goal"], supplies, built)
+    words, others = _words(page["words"]), _words(page["held-out-words"])
+    both = set(words) & set(others)
+    if both:
+        page["held-out-words"].wrong(f"{sorted(both)[0]!r} is among the words, too.")
+    return Page(
+        task=name,
+        about=page["about"].text(),
+        robot=page["robot"].choice(known("robots"), "robot") if "robot" in page else "cloid-class",
+        horizon=page["horizon"].number(2.0, 600.0) if "horizon" in page else 60.0,
+        walls=walls,
+        supplies=supplies,
+        goals=goals,
+        words=words,
+        held_out_words=others,
+        fall=page["fall"].number(0.1, 5.0) if "fall" in page else 0.8,
+        pushes=page["pushes"].number(0.0, 1.0) if "pushes" in page else 0.0,
+        experimental=page["experimental"].text() if "experimental" in page else "",
+        source=text,
+    )
+
+
+def _probe(kind: str) -> dict[str, object]:
+    return draw_fixture(np.random.default_rng(0), kind)
+
+
+def _walls(room: Value) -> dict[Wall, dict[str, str]]:
+    """Fixtures by wall; an item is a kind, or ``name: kind``."""
+    found: dict[Wall, dict[str, str]] = {}
+    seen: set[str] = set()
+    for wall, value in room.pairs(WALLS).items():
+        row = found.setdefault(cast("Wall", wall), {})
+        for item in value.items():
+            pairs = item.pairs() if item.is_map else {item.text(): item}
+            for name, kind in pairs.items():
+                if not _NAME.fullmatch(name):
+                    item.wrong(f"{name!r} is no name: small letters, digits, underscores.")
+                if name in seen:
+                    item.wrong(f"there are two fixtures {name!r}: name them, as in `left_{name}`.")
+                seen.add(name)
+                row[name] = kind.choice(FIXTURES, "kind of fixture")
+    if not seen:
+        room.wrong("a room without fixtures.")
+    return found
+
+
+def _supplies(things: Value, built: Mapping[str, Fixture]) -> tuple[Supply, ...]:
+    found = []
+    for name, value in things.pairs().items():
+        if not _NAME.fullmatch(name) or name in built:
+            value.wrong(f"{name!r} cannot be a thing's name: small letters, and no fixture's.")
+        found.append(_supply(name, value, built))
+    if not found:
+        things.wrong("a task without things.")
+    return tuple(found)
+
+
+def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
+    pairs = value.pairs(("from", "held-out", "count", "on", "within"))
+    for key in ("from", "on"):
+        if key not in pairs:
+            value.wrong(f"the thing {name!r} needs the key {key!r}.")
+    kinds = _instances(pairs["from"])
+    others = _instances(pairs["held-out"]) if "held-out" in pairs else ()
+    kinds = tuple(kind for kind in kinds if kind not in others)
+    if not kinds:
+        pairs["held-out"].wrong(f"nothing is left of {name!r} to train on.")
+    shapes = {CATALOGUE[kind].shape for kind in (*kinds, *others)}
+    if len(shapes) > 1:
+        pairs["from"].wrong(
+            f"{name!r} is of {len(shapes)} shapes ({', '.join(sorted(shapes))}): "
+            "give each shape a name of its own."
+        )
+    least, most, counted = 1, 1, "count" in pairs
+    if counted:
+        ends = [round(v.number(0, 20)) for v in pairs["count"].items()]
+        least, most = ends[0], ends[-1]
+        if len(ends) > 2 or least > most or most < 1:
+            pairs["count"].wrong("a count is one number, or [least, most].")
+    spots = {f"{n}.{s.name}" for n, fixture in built.items() for s in fixture.spots} | {"floor"}
+    return Supply(
+        name=name,
+        instances=kinds,
+        held_out=others or kinds,
+        least=least,
+        most=most,
+        on=tuple(v.choice(spots, "spot") for v in pairs["on"].items()),
+        within=pairs["within"].number(0.02, 3.0) if "within" in pairs else NEAR,
+        counted=counted,
+    )
+
+
+def _instances(value: Value) -> tuple[str, ...]:
+    """Instances of the catalogue; a category is all that are in it."""
+    groups = categories()
+    names = [v.choice({*CATALOGUE, *groups}, "thing or category") for v in value.items()]
+    found = [n for name in names for n in (groups.get(name, ()) or (name,))]
+    return tuple(dict.fromkeys(found))
+
+
+def _goals(
+    value: Value, supplies: tuple[Supply, ...], built: Mapping[str, Fixture]
+) -> tuple[Goal, ...]:
+    found: list[Goal] = []
+    for item in value.items():
+        match = _CALL.fullmatch(item.text())
+        if not match:
+            item.wrong(f"{item.text()!r} is no goal, such as on(mug, table.top).")
+        name = match.group(1)
+        if name not in PREDICATES:
+            _unknown(item, "predicate", name, PREDICATES)
+        args = [arg.strip() for arg in match.group(2).split(",") if arg.strip()]
+        found += _expand(item, name, args, supplies, built)
+    _contradictions(value, found)
+    return tuple(dict.fromkeys(found))
+
+
+def _unknown(item: Value, kind: str, name: str, names: Mapping[str, object]) -> None:
+    item.wrong(str(UnknownNameError(kind, name, names)))
+
+
+def _expand(
+    item: Value,
+    name: str,
+    args: list[str],
+    supplies: tuple[Supply, ...],
+    built: Mapping[str, Fixture],
+) -> list[Goal]:
+    """A goal for each thing that its words mean."""
+    wanted = inspect.signature(PREDICATES[name]).parameters
+    least = sum(p.default is inspect.Parameter.empty for p in wanted.values())
+    if not least <= len(args) <= len(wanted):
+        item.wrong(f"{name} takes {', '.join(wanted)}; here are {len(args)} of them.")
+    things = {s.name: s.names for s in supplies}
+    single = {n: (n,) for s in supplies for n in s.names}
+    spots = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spots}
+    spaces = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spaces}
+    parts = {p.joint: "" for f in built.values() for p in f.parts}
+    choices: list[tuple[str | float, ...]] = []
+    for parameter, arg in zip(wanted, args, strict=False):
+        if parameter in _THINGS:
+            if arg not in things and arg not in single:
+                _unknown(item, "thing", arg, {**single, **things})
+            choices.append(things.get(arg) or single[arg])
+        elif parameter == "place":
+            known_places = spots if name == "on" else {**spaces, **single}
+            if arg not in known_places:
+                _unknown(item, "spot" if name == "on" else "space", arg, known_places)
+            choices.append((arg,))
+        elif parameter == "joint":
+            if arg not in parts:
+                _unknown(item, "part", arg, parts)
+            choices.append((arg,))
+        else:
+            try:
+                choices.append((float(arg),))
+            except ValueError:
+                item.wrong(f"{parameter} of {name} is a number, not {arg!r}.")
+    return [Goal(name, args) for args in product(*choices) if len(set(args)) == len(args)]
+
+
+def _contradictions(value: Value, goals: list[Goal]) -> None:
+    """What cannot be true at once is refused."""
+    places: dict[str, str] = {}
+    moved: dict[str, str] = {}
+    for goal in goals:
+        if goal.predicate in ("on", "stacked", "held"):
+            thing = str(goal.args[0])
+            where = goal.words
+            if places.setdefault(thing, where) != where:
+                value.wrong(f"impossible: {places[thing]} and {where}.")
+        if goal.predicate in ("open", "closed"):
+            joint = str(goal.args[0])
+            if moved.setdefault(joint, goal.predicate) != goal.predicate:
+                value.wrong(f"impossible: {joint} both open and closed.")
+        if goal.predicate == "lying" and Goal("upright", goal.args[:1]) in goals:
+            value.wrong(f"impossible: {goal.args[0]} both lying and upright.")
+
+
+def _words(value: Value) -> tuple[str, ...]:
+    """Phrasings: each ``[a|b]`` of a template is written out."""
+    found: list[str] = []
+    for item in value.items():
+        parts = re.split(r"\[([^\[\]]*)\]", item.text())
+        options = [part.split("|") if index % 2 else [part] for index, part in enumerate(parts)]
+        for choice in product(*options):
+            found.append(" ".join("".join(choice).split()))
+        if len(found) > _MOST:
+            item.wrong(f"more than {_MOST} phrasings.")
+    if not found or not all(found):
+        value.wrong("words to say the task in are needed.")
+    return tuple(dict.fromkeys(found))
