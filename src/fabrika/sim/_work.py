@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import hypot, pi
+from math import cos, hypot, pi, sin
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,11 @@ TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
 """Where a hand's goal may lie in the base frame [m], and how far the base may be turned from
 facing it squarely [rad]."""
 BEST = (0.44, 0.19)
-SHAKE = 0.25
+PLACES = tuple(product(AHEAD, ASIDE))
+SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
+"""How far what is put down may be turned from how it is held [rad]."""
+OPTIONS = 500
+"""Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +282,6 @@ class Worker:
 
     # -- where to stand ----------------------------------------------------------------------
 
-    def _shuffled(self, options: list[Any]) -> list[Any]:
-        """Options in the order of their costs, a little shaken: neighbours fail alike."""
-        shaken = np.array([option[0] for option in options]) + self.rng.uniform(0, SHAKE, len(options))
-        return [options[index] for index in np.argsort(shaken, kind="stable")]
-
     def _draw(self, drawn: dict[str, Array]) -> None:
         self.drawn = drawn
         self.limbs.draw(drawn)
@@ -297,14 +296,24 @@ class Worker:
         hand = self.robot.hands[side]
         return [{**self.rest, hand.arm: np.array(posture)} for posture in hand.postures]
 
-    def _stands(self, side: str, at: Array, facing: float) -> Iterator[tuple[float, Array]]:
-        """Places for the base from which a hand may reach a point, with their costs."""
+    def _drawn_options(self, ways: int) -> list[list[int]]:
+        """Random ways, stands, turns and arm postures to try, as indices."""
+        if not ways:
+            return []
+        most = [ways, len(PLACES), len(TURNS), 2]
+        return self.rng.integers(0, most, (OPTIONS, 4)).tolist()
+
+    def _stand(
+        self, side: str, at: Array, facing: float, stand: int, turn: int
+    ) -> tuple[float, Array]:
+        """Cost and place of a base from which a hand may reach a point."""
         s = 1.0 if side == "left" else -1.0
-        for ahead, aside, turn in product(AHEAD, ASIDE, TURNS):
-            yaw = facing + turn
-            offset = yaw_rotation(yaw) @ np.array([ahead, s * aside, 0.0])
-            cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(turn)
-            yield cost, np.array([at[0] - offset[0], at[1] - offset[1], yaw])
+        ahead, aside = PLACES[stand]
+        yaw = facing + TURNS[turn]
+        c, d = cos(yaw), sin(yaw)
+        base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
+        cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
+        return cost, base
 
     def _rehearse(
         self,
@@ -370,25 +379,25 @@ class Worker:
         support = model.spot(place)[0].body if place else ""
         facing = model.facing(place.partition(".")[0]) if place else model.stand()[2]
         deep = self._deep(place, frame.at) if place else 0.0
+        ways = [
+            (side, grasp)
+            for side in sides
+            if side not in self.holds
+            for grasp in grasps(self.robot.hands[side], params, frame, facing)
+        ]
         options = []
-        for side in sides:
-            if side in self.holds:
-                continue
-            hand = self.robot.hands[side]
-            for grasp in grasps(hand, params, frame, facing)[:40]:
-                palm = frame * grasp.palm
-                for cost, base in self._stands(side, palm.at, facing):
-                    for index, drawn in enumerate(self._drawn(side)):
-                        total = cost + grasp.cost + (0.08 if index else 2 * max(0.0, deep - 0.24))
-                        options.append((total, len(options), side, grasp, palm, base, drawn))
-        options = self._shuffled(options)
+        for way, stand, turn, index in self._drawn_options(len(ways)):
+            side, grasp = ways[way]
+            drawn = self._drawn(side)[index]
+            palm = frame * grasp.palm
+            cost, base = self._stand(side, palm.at, facing, stand, turn)
+            cost += grasp.cost + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            options.append((cost, side, grasp, palm, base, drawn))
+        options.sort(key=lambda option: option[0])
         near = {name: -0.003, support: CLOSE} if support else {name: -0.003}
         spare: dict[bytes, bool] = {}
-        bad: dict[int, int] = {}
         tried = 0
-        for _, _, side, grasp, palm, base, drawn in options:
-            if bad.get(id(grasp), 0) > 40:
-                continue
+        for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
                 model.rehearsal.pose({**self.limbs.joints, **self._torso(), "base": base})
@@ -413,7 +422,6 @@ class Worker:
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key] = False
-            bad[id(grasp)] = bad.get(id(grasp), 0) + 1
         return None
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
@@ -561,30 +569,30 @@ class Worker:
             and abs(float(model.thing(n).at[2]) - middle.at[2]) < 0.3
         ]
         radius = min(reach_of(model.things[name]), 0.1)
-        options = []
+        targets = []
         for _ in range(60):
             x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(spot.half) - 0.02, 0.0)
             at = middle.point(x, y, 0.0)
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
-            if gap < 0.015:
-                continue
-            deep = spot.half[0] - x  # from the front
-            cost = abs(deep - 0.13) - 0.5 * min(gap, 0.12)
-            for turn in (0.0, 0.35, -0.35, 0.7, -0.7):
-                yaw = facing + turn - palm_yaw
-                frame = Frame(at, yaw_rotation(self._thing_yaw(name) + yaw))
-                palm = frame * palm_in_thing
-                for more, base in self._stands(side, palm.at, facing + 0.5 * turn):
-                    for index, drawn in enumerate(self._drawn(side)):
-                        reach = 0.08 if index else 2 * max(0.0, deep - 0.24)
-                        total = cost + more + 0.2 * abs(turn) + reach
-                        options.append((total, len(options), frame, palm, base, drawn))
-        options = self._shuffled(options)
+            if gap >= 0.015:
+                deep = spot.half[0] + 0.03 - x  # from the front edge
+                targets.append((abs(deep - 0.16) - 0.5 * min(gap, 0.12), at, deep))
+        targets = sorted(targets, key=lambda target: target[0])[:16]
+        options = []
+        for way, stand, turn, index in self._drawn_options(len(targets)):
+            cost, at, deep = targets[way]
+            spin = float(self.rng.choice(SPINS))
+            frame = Frame(at, yaw_rotation(self._thing_yaw(name) + facing + spin - palm_yaw))
+            palm = frame * palm_in_thing
+            more, base = self._stand(side, palm.at, facing + 0.5 * spin, stand, turn)
+            total = cost + more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            options.append((total, frame, palm, base, self._drawn(side)[index]))
+        options.sort(key=lambda option: option[0])
         near = {spot.body: 0.006, name: 0.001}
         tried = 0
         rehearsal = model.rehearsal
         spare: dict[bytes, bool] = {}
-        for _, _, frame, palm, base, drawn in options:
+        for _, frame, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
                 rehearsal.pose({**self.limbs.joints, "base": base})
