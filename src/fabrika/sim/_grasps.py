@@ -23,6 +23,8 @@ from fabrika.sim._robot import Hand
 UPRIGHT_SHAPES = ("bottle", "can", "carton", "cup", "cylinder", "glass", "mug", "jar")
 DIPS = (0.12, 0.35, 0.55)
 """How far the fingers point down in a side grasp [rad]: more clears a fixture's edge better."""
+NECK = 0.65
+"""Share of a bottle's height below its neck."""
 _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
 
@@ -56,6 +58,8 @@ def _side(
 ) -> Iterator[Grasp]:
     """Round an upright axis: of a round thing from any side, of a box from its faces."""
     depth, width, height = _extent(params)
+    if params["kind"] == "bottle":
+        height *= NECK
     if height < 0.05:
         return
     # The palm's normal when the fingers point ahead: to the left for a right hand.

@@ -145,6 +145,10 @@ class Model:
                     return f"{owner}.{spot.name}"
         return ""
 
+    def spot_body(self, place: str) -> str:
+        """The body that "fixture.spot" is on; empty for no place."""
+        return self.spot(place)[0].body if place else ""
+
     def guards(self, place: str) -> list[str]:
         """Parts that have to be open to get at "fixture.spot" or "fixture.space", in order."""
         owner, _, name = place.partition(".")

@@ -28,6 +28,8 @@ PACE, SLIDE = 0.35, 0.12
 """Speed of a hinge, of a slide [rad/s, m/s]."""
 LAG = (0.16, 0.05)
 """How far a hinge, or a slide, may stay behind before the hand is said to have lost it."""
+PRESSED = 45.0
+"""Force at which what is pushed shut is shut [N]."""
 UNHOOK = 1.5
 """Time to let go of a bar [s]."""
 CLEAR = 0.012
@@ -216,7 +218,9 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
         for palm, cost in _palms(hand, worker, joint):
             ways.append((side, palm, cost))
     steps = np.linspace(start, goal, 6)
-    near = {joint: -0.006}
+    # What lies in a drawer goes with it.
+    riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
+    near = {joint: -0.006, **dict.fromkeys(riding, -1.0)}
     most = [0]
 
     def try_grip(side: str, palm: Frame, base: Array, drawn: dict[str, Array]) -> Grip | None:
@@ -227,7 +231,7 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
         there = body * palm
         before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
         postures = worker.rehearse(
-            side, base, ((there, near, CLEAR), (before, {joint: 0.0}, CLEAR)), drawn
+            side, base, ((there, near, CLEAR), (before, {**near, joint: 0.0}, CLEAR)), drawn
         )
         if postures is None:
             return None
@@ -293,7 +297,7 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
     before, base = body * grip.palm, worker.model.stand()
     hinge = part.motion == "hinge"
     pace, lag = (PACE, LAG[0]) if hinge else (SLIDE, LAG[1])
-    beyond = 0.0 if goal > start else (-0.03 if hinge else -0.008)
+    beyond = 0.0 if goal > start else (-0.05 if hinge else -0.012)
     at, sign = start, (1.0 if goal > start else -1.0)
     far, rate = abs(goal + beyond - start), 0.0
     limbs.refresh()
@@ -302,8 +306,13 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
         worker.model.look(limbs.seen)
         now = worker.model.opening(joint)
         rate = min(pace, rate + pace * limbs.dt / 0.5)
+        if goal <= 0.0:  # gently into its seat
+            rate = min(rate, 0.2 * pace + 1.2 * abs(at))
         done = abs(at - start) >= far
         behind = sign * (at - now)
+        pressed = float(limbs.seen["truth/contact"][0]) > PRESSED and abs(now) < lag
+        if pressed and goal <= 0.0:
+            break
         if behind < lag and not done:
             at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
         if done or behind >= lag:
@@ -312,7 +321,7 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
             break
         moved = worker.model.body(joint, max(0.0, at)) * grip.palm
         if at < 0.0:
-            push = -at * (0.4 if hinge else 1.0)
+            push = -at * (0.5 if hinge else 1.0)
             moved = Frame(moved.at + push * moved.turn[:, 2], moved.turn)
         stand = base_with(part.axis, body, moved, before, moved, base, grip.share, at - start)
         left = worker.left(stand)

@@ -56,7 +56,7 @@ BEST = (0.44, 0.19)
 PLACES = tuple(product(AHEAD, ASIDE))
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
-OPTIONS = 500
+OPTIONS = 1200
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
 
@@ -126,10 +126,17 @@ class Worker:
         model.rehearsal.let_go()
         model.look(self.limbs.seen)
         model.rehearsal.pose({n: v for n, v in self.limbs.joints.items() if n != "base"})
+        for hand in self.robot.hands.values():  # fingers are where they were stopped
+            model.rehearsal.pose({hand.fingers: self.limbs.seen[f"joint/{hand.fingers}"]})
         for side, name in self.holds.items():
             held = self._in_palm(side, name)
             model.rehearsal.hold(name, side, held.at, held.turn)
         return model
+
+    def _arms(self) -> dict[str, Array]:
+        """Commands of all but the base and the fingers."""
+        fingers = {hand.fingers for hand in self.robot.hands.values()}
+        return {n: v for n, v in self.limbs.joints.items() if n != "base" and n not in fingers}
 
     def _palm(self, side: str) -> Frame:
         """Where a palm truly is, in the world: from the base's place and the arm's command."""
@@ -318,7 +325,7 @@ class Worker:
         for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):
             offset = yaw_rotation(float(here[2] + angle)) @ np.array([far, 0.0, 0.0])
             goal = here + np.array([offset[0], offset[1], 0.0])
-            model.rehearsal.pose({**self.limbs.joints, **posture, "base": goal})
+            model.rehearsal.pose({**self._arms(), **posture, "base": goal})
             if model.rehearsal.clear(MARGIN) and self.route(goal, 0.01) is not None:
                 return (yield from self.drive(goal, within=0.03))
             model = self.look()
@@ -415,7 +422,7 @@ class Worker:
         for _, side, given, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                self.model.rehearsal.pose({**self.limbs.joints, "base": base})
+                self.model.rehearsal.pose({**self._arms(), "base": base})
                 spare[key] = self.model.rehearsal.clear(MARGIN)
             if spare[key]:
                 yield side, given, base, drawn
@@ -520,7 +527,7 @@ class Worker:
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                model.rehearsal.pose({**self.limbs.joints, **self._torso(), "base": base})
+                model.rehearsal.pose({**self._arms(), **self._torso(), "base": base})
                 spare[key] = model.rehearsal.clear(MARGIN)
             if not spare[key]:
                 continue
@@ -627,7 +634,7 @@ class Worker:
         for up in CARRY:
             goal = base * Frame(np.array([0.36, s * 0.20, up]), here.turn)
             if self._straight(side, [goal], {}):
-                yield from self.goto(side, lambda goal=goal: goal, within=0.02)
+                yield from self.goto(side, lambda goal=goal: goal, speed=0.25, within=0.02)
                 break
         if failed:
             self.events.append("back-off " + failed)
@@ -739,7 +746,7 @@ class Worker:
         for _, frame, palm, base, drop, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                rehearsal.pose({**self.limbs.joints, "base": base})
+                rehearsal.pose({**self._arms(), "base": base})
                 spare[key] = rehearsal.clear(0.004)
             if not spare[key]:
                 continue

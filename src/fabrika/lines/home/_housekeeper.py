@@ -54,6 +54,7 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         *scenery.reads,
         "truth/contact",
         "truth/support",
+        *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
         *(f"truth/{joint}" for joint in joints),
     )
 
