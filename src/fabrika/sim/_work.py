@@ -87,6 +87,11 @@ class Surface:
     walls: bool = False
     """Whether walls stand around it: the thing may be let fall over them, upright or not."""
 
+    @property
+    def above(self) -> float:
+        """From how high over it a thing is brought down [m]."""
+        return 0.15 if self.walls else 0.06
+
 
 DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
@@ -704,7 +709,7 @@ class Worker:
             if failed:
                 continue
             self._draw(stand.drawn)
-            failed = yield from self._over(name, side, target, stand)
+            failed = yield from self._over(name, side, target, stand, surface.above)
             if failed:
                 continue
             self.look()
@@ -754,7 +759,7 @@ class Worker:
             if tried > most:
                 return None
             at = Frame(palm.at + 0.003 * UP, palm.turn)
-            over = Frame(palm.at + 0.06 * UP, palm.turn)
+            over = Frame(palm.at + surface.above * UP, palm.turn)
             postures = self.rehearse(side, base, ((at, near, 0.003), (over, near, 0.004)), drawn)
             if postures is None:
                 continue
@@ -799,7 +804,7 @@ class Worker:
     def _thing_yaw(self, name: str) -> float:
         return self.model.thing(name).yaw
 
-    def _over(self, name: str, side: str, target: Frame, stand: Stand) -> Act:
+    def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""
         self.log.append((self.limbs.ticks, "over"))  # DEBUG
 
@@ -807,9 +812,9 @@ class Worker:
             return Frame(target.at + above * UP, target.turn) * self._in_palm(side, name).inverse()
 
         self.look()
-        goal = over(0.06)
+        goal = over(high)
         if self._straight(side, [goal], {}):
-            yield from self.goto(side, lambda: over(0.06), speed=0.3, within=0.015)
+            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015)
             return ""
         posture = self._solve(side, goal, self.model.base(), {**self.limbs.joints, **stand.postures[1]})
         if posture is None:
