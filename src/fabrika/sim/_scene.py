@@ -34,6 +34,15 @@ _EYE = (
 """The camera for people: from behind the robot, with all three walls."""
 
 
+class CrowdedError(ContractError):
+    """Something finds no room: a fixture on its wall, or a thing on its spots."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        """The wall, or the thing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A spot in the world: level, turned about the vertical."""
@@ -55,8 +64,8 @@ def arrange(
 ) -> dict[str, dict[str, Any]]:
     """Params of the fixtures with ``pos`` and ``yaw``: side by side along each wall, in order.
 
-    What room a wall leaves is shared at random between the gaps. Raises `ContractError` if they
-    do not fit, or if one has no wall.
+    What room a wall leaves is shared at random between the gaps. Raises `CrowdedError` if they
+    do not fit, and `ContractError` if one has no wall.
     """
     placed: dict[str, dict[str, Any]] = {}
     for wall, names in walls.items():
@@ -65,7 +74,8 @@ def arrange(
         if wall != "back":  # the corner belongs to the back wall
             free -= 0.75
         if free < 0:
-            raise ContractError(f"{', '.join(names)} are {-free:.2f} m too wide for a wall.")
+            wide = f"{', '.join(names)} are {-free:.2f} m too wide for the wall {wall!r}."
+            raise CrowdedError(wall, wide)
         shares = rng.dirichlet(np.ones(len(names) + 1)) * min(free, 0.15 * (len(names) + 1))
         start = -(sum(widths) + float(sum(shares))) / 2
         for name, width, share in zip(names, widths, shares, strict=False):

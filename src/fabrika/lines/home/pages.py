@@ -19,6 +19,8 @@ from fabrika._task import Task
 
 OWN = Path(__file__).parent / "tasks"
 """The pages that come with Fabrika."""
+START = Path(__file__).parent / "start.yaml"
+"""What a new page begins as."""
 FOLDERS = "FABRIKA_TASKS"
 """Environment variable: folders with pages of one's own. Without it, ``tasks`` in this one."""
 _NAME = re.compile(rb"^task:[ \t]*[\"']?([\w-]+/[\w-]+)[\"']?[ \t\r]*(?:#.*)?$", re.MULTILINE)
