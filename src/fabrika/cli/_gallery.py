@@ -211,7 +211,8 @@ def _retry(
     left = dict.fromkeys(_empty(_coverage(name, page, results)), QUOTA)
     index = count
     while left and index < _FURTHEST * count:
-        batch, reserved = [], set()
+        batch: list[int] = []
+        reserved: set[tuple[str, tuple[int, int]]] = set()
         while index < _FURTHEST * count and len(batch) < len(left):
             mine = set(cells(page, task.scenario("train", index).params).items()) & left.keys()
             if mine - reserved:

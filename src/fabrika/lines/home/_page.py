@@ -339,6 +339,8 @@ def _words(value: Value) -> tuple[str, ...]:
         options = [part.split("|") if index % 2 else [part] for index, part in enumerate(parts)]
         for choice in product(*options):
             found.append(" ".join("".join(choice).split()))
+        if set("[]|") & set("".join(found)):
+            item.wrong("a bracket is not closed, or | stands outside of one: [a|b].")
         if len(found) > _MOST:
             item.wrong(f"more than {_MOST} phrasings.")
     if not found or not all(found):
