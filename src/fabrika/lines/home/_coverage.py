@@ -22,17 +22,17 @@ GRID = 4
 
 def ranges(page: Page) -> tuple[str, ...]:
     """The ranges that scenarios of a page are drawn from."""
-    supply = _first(page)
-    return (*(f"{supply.name} on {place}" for place in supply.on), "robot")
+    return (*(f"{s.name} on {place}" for s in _first(page) for place in s.on), "robot")
 
 
 def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """(row, column) from 1 on, in each range that the scenario with these params is in."""
     x, y, _ = params["start"]
     found = {"robot": (_part(x, *START[0]), _part(-y, *START[1]))}
-    supply = _first(page)
-    thing = params["things"][supply.names[0]]
-    if not thing.get("absent"):
+    for supply in _first(page):
+        thing = params["things"][supply.names[0]]
+        if thing.get("absent"):
+            continue
         for name, place in places(params["fixtures"]).items():
             if name in supply.on and (cell := _on_spot(place, thing, supply)):
                 found[f"{supply.name} on {name}"] = cell
@@ -42,10 +42,10 @@ def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _first(page: Page) -> Supply:
-    """Of the first thing that the goals name; else of the first on the page."""
+def _first(page: Page) -> tuple[Supply, ...]:
+    """The first thing that the goals name; none if they name parts alone."""
     named = [arg for goal in page.goals for arg in goal.args]
-    return next((s for arg in named for s in page.supplies if arg in s.names), page.supplies[0])
+    return tuple(s for arg in named for s in page.supplies if arg in s.names)[:1]
 
 
 def _on_spot(place: Place, thing: Mapping[str, Any], supply: Supply) -> tuple[int, int] | None:
