@@ -136,6 +136,16 @@ def test_everything_that_a_page_may_say_is_documented() -> None:
         assert read_page(block, "guide").task == NAME
 
 
+def test_what_is_held_out_is_never_trained_on() -> None:
+    text = edited("from: cup\n", "from: cup_plastic\n")  # 38 mm wide; the held-out one 42 mm
+    task = task_of(read_page(text, "page.yaml"))
+    for index in range(30):
+        assert task.scenario("train", index).params["things"]["cup"]["radius"] < 0.040
+        assert task.scenario("validate", index).params["things"]["cup"]["radius"] > 0.040
+        release = task.scenario("release", index, "candidate")
+        assert release.params["things"]["cup"]["radius"] > 0.040
+
+
 # -- finding -------------------------------------------------------------------------------------
 
 
@@ -177,6 +187,8 @@ def test_a_broken_page_hides_nothing_and_says_what_is_wrong(folder: Path) -> Non
     (folder / "other.yaml").write_text("name: something else\n")
     (folder / "bytes.yaml").write_bytes(b"\xff\xfe task: \x00")
     (folder / "dangling.yaml").symlink_to(folder / "nowhere")
+    os.mkfifo(folder / "pipe.yaml")
+    (folder / "folder.yaml").mkdir()
     rows = json.loads(CliRunner().invoke(main, ["list", "tasks", "--json"]).stdout)
     broken = next(row for row in rows if row["name"] == NAME)
     assert re.search(r"broken\.yaml:\d+:\d+: ", broken["problem"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import click
 
@@ -45,7 +44,7 @@ def new_task(name: str, as_json: bool) -> None:
     if full in known("tasks"):
         raise UsageError(f"there is a task {full!r} already. Choose another name.")
     stem = full.partition("/")[2].rpartition("-v")[0] if "/" not in name else full.replace("/", "-")
-    path = next(iter(folders()), Path("tasks")) / f"{stem}.yaml"
+    path = folders()[0] / f"{stem}.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x") as file:

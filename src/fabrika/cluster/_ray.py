@@ -83,7 +83,7 @@ class RayExecutor:
         self._fewest, self._stillborn, self._idle_since = workers, 0, time.monotonic()
         carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
         # A worker's folder is another, but its pages are those of this one.
-        pages = os.environ.get("FABRIKA_TASKS", "tasks").split(os.pathsep)
+        pages = (os.environ.get("FABRIKA_TASKS") or "tasks").split(os.pathsep)
         carried["FABRIKA_TASKS"] = os.pathsep.join(str(Path(p).absolute()) for p in pages if p)
         self._desk = self._ray.remote(
             num_cpus=1,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -23,12 +24,15 @@ START = Path(__file__).parent / "start.yaml"
 """What a new page begins as."""
 FOLDERS = "FABRIKA_TASKS"
 """Environment variable: folders with pages of one's own. Without it, ``tasks`` in this one."""
+_MOST = 1 << 20
+"""How much of a file is looked at; no page is so long [B]."""
 _NAME = re.compile(rb"^task:[ \t]*[\"']?([\w-]+/[\w-]+)[\"']?[ \t\r]*(?:#.*)?$", re.MULTILINE)
 
 
 def folders() -> list[Path]:
     """Where pages of one's own are looked for, in order."""
-    return [Path(folder) for folder in os.environ.get(FOLDERS, "tasks").split(os.pathsep) if folder]
+    named = os.environ.get(FOLDERS, "").split(os.pathsep)
+    return [Path(folder) for folder in named if folder] or [Path("tasks")]
 
 
 def find() -> dict[str, str]:
@@ -76,10 +80,11 @@ def _pages() -> dict[Path, tuple[str, str]]:
     found = {}
     for folder in folders():
         for path in sorted(folder.glob("*.yaml")):
-            try:
-                data = path.read_bytes()
-            except OSError:  # who names its task is told that there is none
-                continue
+            data = b""
+            with suppress(OSError):  # who names its task is told that there is none
+                if path.is_file():
+                    with path.open("rb") as file:
+                        data = file.read(_MOST)
             if named := _NAME.search(data):
                 name = named.group(1).decode()
                 digest = hashlib.sha256(data).hexdigest()[:16]
