@@ -78,7 +78,7 @@ def load_page(path: Path) -> Task:
 def _pages() -> dict[Path, tuple[str, str]]:
     """Name and attribute of every page of one's own, by its file."""
     found = {}
-    for folder in folders():
+    for folder in {folder.resolve(): folder for folder in folders()}.values():
         for path in sorted(folder.glob("*.yaml")):
             data = b""
             with suppress(OSError):  # who names its task is told that there is none
@@ -88,7 +88,7 @@ def _pages() -> dict[Path, tuple[str, str]]:
             if named := _NAME.search(data):
                 name = named.group(1).decode()
                 digest = hashlib.sha256(data).hexdigest()[:16]
-                found[path.resolve()] = name, re.sub(r"\W", "_", f"{name}_{digest}")
+                found[path] = name, re.sub(r"\W", "_", f"{name}_{digest}")
     return found
 
 
