@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -223,10 +224,11 @@ def exit_codes() -> str:
 
 def tasks_page() -> str:
     """Every built-in task: its docstring, its checks, and the signals of its world."""
-    from fabrika._registry import known, task
+    from fabrika._registry import task
 
     lines = [NOTE, "# Tasks\n"]
-    for name, place in known("tasks").items():
+    installed = {point.name: point.value for point in entry_points(group="fabrika.tasks")}
+    for name, place in sorted(installed.items()):
         if not place.startswith("fabrika."):  # somebody's plug-in, installed beside this one
             continue
         found = task(name)
@@ -245,6 +247,47 @@ def tasks_page() -> str:
         finally:
             world.close()
     return "\n".join(lines)
+
+
+def home_pages_page() -> str:
+    """What a task's page of YAML may say: its keys, predicates, fixtures and things."""
+    from fabrika.lines.home._goals import PREDICATES
+    from fabrika.lines.home._page import KEYS, THING_KEYS
+    from fabrika.sim import FIXTURES, categories
+
+    lines = [NOTE, "# Pages of YAML\n", "What may stand in a task that is one page.\n"]
+    for title, keys in (("Keys of a page", KEYS), ("Keys of a thing", THING_KEYS)):
+        lines += [f"## {title}\n", "| key | what it says |", "|---|---|"]
+        rows = {key: words.replace("|", "\\|") for key, words in keys.items()}
+        lines += [f"| `{key}` | {words} |" for key, words in rows.items()]
+        lines += [""]
+    lines += ["## Predicates\n", "| predicate | when it holds |", "|---|---|"]
+    for name, predicate in PREDICATES.items():
+        doc = markdown((predicate.__doc__ or "").strip()).replace("\n", " ")
+        arguments = ", ".join(map(str, inspect.signature(predicate).parameters))
+        lines += [f"| `{name}({arguments})` | {doc} |"]
+    lines += ["\n## Fixtures\n", "A fixture of the name `fridge` has the spot `fridge.upper`.\n"]
+    lines += ["| kind | spots, to stand on | spaces, to be inside of | parts, to open or press |"]
+    lines += ["|---|---|---|---|"]
+    lines += [fixture_row(kind) for kind in FIXTURES]
+    lines += ["\nThings cannot start on spots in brackets: these are in what moves.\n"]
+    lines += ["## Things\n", "| category | instances |", "|---|---|"]
+    for name, instances in categories().items():
+        lines += [f"| `{name}` | {', '.join(f'`{instance}`' for instance in instances)} |"]
+    return "\n".join(lines)
+
+
+def fixture_row(kind: str) -> str:
+    """What one kind of fixture has."""
+    import numpy as np
+
+    from fabrika.sim import build_fixture, draw_fixture
+
+    built = build_fixture(kind, draw_fixture(np.random.default_rng(0), kind))
+    spots = [f"`{s.name}`" if s.body == kind else f"(`{s.name}`)" for s in built.spots]
+    spaces = [f"`{space.name}`" for space in built.spaces]
+    parts = [f"`{part.joint}`" for part in built.parts]
+    return f"| `{kind}` | {' | '.join(', '.join(names) for names in (spots, spaces, parts))} |"
 
 
 def signal_rows(signals: object) -> list[str]:
@@ -273,9 +316,11 @@ def pages() -> dict[str, str]:
     names = [package for package in PACKAGES if exists(package)]
     made = {f"{name.removeprefix('fabrika.')}.md": package_page(name) for name in names}
     made["commands.md"], made["tasks.md"] = commands_page(), tasks_page()
+    made["pages.md"] = home_pages_page()
     index = [NOTE, "# Reference\n", "Written from the code; `make test` fails while it is stale.\n"]
     index += [f"- [`{n}`]({n.removeprefix('fabrika.')}.md): {PACKAGES[n]}" for n in names]
     index += ["- [Commands](commands.md) and exit codes", "- [Tasks](tasks.md): checks and signals"]
+    index += ["- [Pages of YAML](pages.md): keys, predicates, fixtures, things"]
     made["README.md"] = "\n".join(index)
     return {name: re.sub(r"\n{3,}", "\n\n", text).strip() + "\n" for name, text in made.items()}
 

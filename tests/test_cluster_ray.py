@@ -80,6 +80,21 @@ def test_a_policy_and_a_store_may_be_named_from_here(
         assert all(store.episode(result).length == result.length for result in results)
 
 
+def test_a_page_is_found_in_the_folder_of_who_began(
+    ray: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fabrika.lines.home.pages import START
+
+    (tmp_path / "tasks").mkdir()
+    page = START.read_text().replace("TASK", "home/mine-v1") + "horizon: 2\n"
+    (tmp_path / "tasks" / "mine.yaml").write_text(page)
+    monkeypatch.delenv("FABRIKA_TASKS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (here,) = run_scenarios("home/mine-v1", "zero", "train", [0])
+    (there,) = run_scenarios("home/mine-v1", "zero", "train", [0], executor="ray")
+    assert here.to_json(timed=False) == there.to_json(timed=False)
+
+
 def test_work_in_hand_is_about_a_second_and_bounded(ray: Any) -> None:
     from fabrika.cluster._ray import MOST, RayExecutor
 

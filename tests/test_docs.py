@@ -120,7 +120,7 @@ def test_names_of_the_code_exist(page: Path) -> None:
     """`fabrika.thing` and `fabrika.thing.name` in a page can be imported."""
     import pkgutil
 
-    groups = {f"fabrika.{kind}" for kind in get_args(PluginKind)}
+    groups = {f"fabrika.{kind}" for kind in (*get_args(PluginKind), "finders")}
     for name in set(re.findall(r"`(fabrika(?:\.\w+)+)`", page.read_text())) - groups:
         assert pkgutil.resolve_name(name) is not None
     for word in re.findall(r"`fabrika ([a-z]+)", page.read_text()):

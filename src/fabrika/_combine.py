@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from functools import partial
+from itertools import count
 from pathlib import Path
 
 from fabrika._disk import disk_errors
@@ -22,7 +22,9 @@ _BATCH = 256
 Progress = Callable[[int, int], None]
 
 
-def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | None = None) -> int:
+def merge_stores(
+    sources: Sequence[Path], out: Path, on_progress: Progress = lambda done, total: None
+) -> int:
     """One new store with the episodes of several; how many it has.
 
     Scenarios that several have are there once. Raises `UsageError` if the stores do not hold the
@@ -44,12 +46,11 @@ def merge_stores(sources: Sequence[Path], out: Path, on_progress: Progress | Non
                     )
         asked = [position for store in stores for position in store.index.positions()]
         rows = ((store, row) for store in stores for row in store.iterate())
-        done = partial(_report, on_progress, 0, len(asked))
-        return _copy(first, rows, out, asked, "merge", done)
+        return _copy(first, rows, out, asked, "merge", lambda n: on_progress(n, len(asked)))
 
 
 def split_store(
-    source: Path, parts: int, out: Path, on_progress: Progress | None = None
+    source: Path, parts: int, out: Path, on_progress: Progress = lambda done, total: None
 ) -> list[Path]:
     """The scenarios of a store in ``parts`` new stores, ``out``/part-0 and so on, in order.
 
@@ -61,19 +62,14 @@ def split_store(
             raise UsageError(f"{source} has {len(positions)} scenarios: 1 to so many parts.")
         refuse_inside(out)
         edges = [round(len(positions) * part / parts) for part in range(parts + 1)]
+        done, total = count(1), len(positions)
         with whole_folder(out) as folder:  # all parts or none: so it can be done again
             for part in range(parts):
                 asked = positions[edges[part] : edges[part + 1]]
                 rows = ((store, row) for row in store.index.rows(asked[0], asked[-1]))
-                done = partial(_report, on_progress, edges[part], len(positions))
-                _copy(store, rows, folder / f"part-{part}", asked, "split", done)
+                place = folder / f"part-{part}"
+                _copy(store, rows, place, asked, "split", lambda _: on_progress(next(done), total))
         return [out / f"part-{part}" for part in range(parts)]
-
-
-def _report(on_progress: Progress | None, before: int, total: int, done: int) -> None:
-    """Tell how many rows are done of all."""
-    if on_progress:
-        on_progress(before + done, total)
 
 
 def _copy(

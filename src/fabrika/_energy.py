@@ -39,12 +39,10 @@ class EnergyMeter:
 
 def _packages(root: Path) -> list[Path]:
     """The counters of whole packages; cores and graphics are in them, psys is around them."""
-    found = []
     with suppress(OSError):
-        for path in sorted(root.glob("intel-rapl:*")):
-            if (path / "name").read_text().startswith("package"):
-                found.append(path)
-    return found
+        paths = sorted(root.glob("intel-rapl:*"))
+        return [path for path in paths if (path / "name").read_text().startswith("package")]
+    return []
 
 
 def _number(path: Path) -> int | None:

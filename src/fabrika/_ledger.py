@@ -10,7 +10,6 @@ has only the rest. So the sum over any rows is true, and there is no rule to rem
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -31,7 +30,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fabrika._disk import disk_errors, make_folder, write_whole
+from fabrika._disk import disk_errors, make_folder, sha256, write_whole
 from fabrika._energy import EnergyMeter
 from fabrika._errors import IntegrityError, ResourceError, VersionError, in_words
 from fabrika._result import Result
@@ -269,7 +268,7 @@ def read_row(path: Path) -> Row:
 def _checksum(path: Path, columns: dict[str, Any]) -> str:
     """SHA-256 of the row and of its name: a row that is copied does not become two."""
     text = json.dumps([path.stem, columns], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode())
 
 
 def _cpu_seconds() -> float:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -47,8 +47,7 @@ class Job:
 
     def to_json(self) -> str:
         """One line of JSON."""
-        names = {"task": self.task, "actor": self.actor, "split": self.split, "draw": self.draw}
-        return json.dumps({**names, "store": str(self.store) if self.store else None})
+        return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Job:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, get_args
 
 from fabrika._errors import ContractError, UnknownNameError, UsageError
@@ -12,33 +12,42 @@ PluginKind = Literal["tasks", "policies", "exporters", "robots", "executors"]
 
 
 def known(kind: PluginKind) -> dict[str, str]:
-    """Names of the installed plug-ins of a kind, and where each lives ("module:attribute").
+    """Names of the plug-ins of a kind, and where each lives ("module:attribute").
 
-    Nothing is imported. Raises `ContractError` if two packages give one name to two things.
+    Installed ones, and tasks that an entry point of ``fabrika.finders`` finds: a callable that
+    gives such a dictionary. None is imported. Raises `ContractError` for a name of two things.
     """
+    return {name: point.value for name, point in sorted(_points(kind).items())}
+
+
+def _points(kind: PluginKind) -> dict[str, EntryPoint]:
     if kind not in get_args(PluginKind):
         raise UsageError(f"no kind of plug-in {kind!r}; kinds: {', '.join(get_args(PluginKind))}.")
-    found: dict[str, str] = {}
-    for point in entry_points(group=f"fabrika.{kind}"):
-        if found.setdefault(point.name, point.value) != point.value:
+    group = f"fabrika.{kind}"
+    points = list(entry_points(group=group))
+    for finder in entry_points(group="fabrika.finders") if kind == "tasks" else ():
+        points += [EntryPoint(name, place, group) for name, place in finder.load()().items()]
+    found: dict[str, EntryPoint] = {}
+    for point in points:
+        if found.setdefault(point.name, point).value != point.value:
             raise ContractError(
-                f"two packages install {point.name!r} in fabrika.{kind}: "
-                f"{found[point.name]} and {point.value}. Uninstall one."
+                f"two things are named {point.name!r} in {group}: {found[point.name].value} and "
+                f"{point.value}. Rename or uninstall one."
             )
-    return dict(sorted(found.items()))
+    return found
 
 
 def load(kind: PluginKind, name: str) -> object:
     """Import one plug-in. Raises `UnknownNameError` with the nearest name."""
-    places = known(kind)
-    if name not in places:
+    points = _points(kind)
+    if name not in points:
         hint = "Plug-ins are entry points of installed packages: was one installed?"
-        raise UnknownNameError(kind.removesuffix("s"), name, places, hint if not places else "")
-    points = entry_points(group=f"fabrika.{kind}", name=name)
+        raise UnknownNameError(kind.removesuffix("s"), name, points, hint if not points else "")
     try:
-        return next(iter(points)).load()
+        return points[name].load()
     except (ImportError, AttributeError) as error:
-        raise ContractError(f"{name!r} cannot be loaded from {places[name]}: {error}.") from error
+        where = points[name].value
+        raise ContractError(f"{name!r} cannot be loaded from {where}: {error}.") from error
 
 
 def task(name: str) -> Task:

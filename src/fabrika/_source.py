@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -17,21 +18,20 @@ def source_digest(task: str) -> str:
     """SHA-256 over the source that the episodes of an installed task depend on.
 
     That is: the core's loop and judge, the simulator shell, and the package that the task's entry
-    point is in (for a line of Fabrika's own: that line). What these import from elsewhere is
-    fixed by the versions in the manifest.
+    point is in (for a line of Fabrika's own: that line), with its pages of YAML; and the place of
+    the task in it, which says what is in a page that was found. What these import from elsewhere
+    is fixed by the versions in the manifest.
     """
     return _digest(known("tasks").get(task, task))
 
 
 @cache
 def _digest(place: str) -> str:
-    module = place.partition(":")[0]
     own = Path(__file__).parent
     files = {own / f"_{name}.py" for name in CORE} | set((own / "sim").rglob("*.py"))
-    parts = module.split(".")
-    package = ".".join(parts[:3]) if parts[:2] == ["fabrika", "lines"] else parts[0]
-    files |= _files(package)
-    found = hashlib.sha256()
+    parts = place.partition(":")[0].split(".")
+    files |= _files(".".join(parts[: 3 if parts[:2] == ["fabrika", "lines"] else 1]))
+    found = hashlib.sha256(place.encode())
     for file in sorted(files, key=lambda file: (file.parent.name, file.name)):
         found.update(f"{file.parent.name}/{file.name}\0".encode() + file.read_bytes())
     return found.hexdigest()
@@ -39,16 +39,10 @@ def _digest(place: str) -> str:
 
 def _files(package: str) -> set[Path]:
     """The source files of a package or module; none if there is no source."""
-    try:
+    spec = None
+    with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return set()
-    if spec is None:
-        return set()
-    if spec.submodule_search_locations:
-        return {
-            file
-            for folder in spec.submodule_search_locations
-            for file in Path(folder).rglob("*.py")
-        }
-    return {Path(spec.origin)} if spec.origin and Path(spec.origin).is_file() else set()
+    folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+    found = [file for folder in folders for file in folder.rglob("*.*")]
+    found += [Path(spec.origin)] if spec and spec.origin and not folders else []
+    return {file for file in found if file.suffix in (".py", ".yaml") and file.is_file()}

@@ -29,7 +29,6 @@ CODES = {
 }
 """What `verify_store` can find. Codes are published: scripts may rely on them."""
 
-
 MOST = 10**8
 """Scenarios in one range of a ledger's row: no run asks for more, but a forged row may."""
 

@@ -9,10 +9,12 @@ from fabrika.cli._data import export, train
 from fabrika.cli._episodes import generate, rollout, validate
 from fabrika.cli._errors import Program
 from fabrika.cli._extend import extend
+from fabrika.cli._gallery import gallery
 from fabrika.cli._inspect import bench, check, doctor, show
 from fabrika.cli._ledger import ledger
 from fabrika.cli._line import run
 from fabrika.cli._listing import list_
+from fabrika.cli._new import new
 from fabrika.cli._replay import replay
 from fabrika.cli._submit import submit
 from fabrika.cli._trash import delete, restore, trash
@@ -39,7 +41,7 @@ def main() -> None:
 
 
 SECTIONS = {
-    "Make and prove": (run, rollout, generate, train, validate, show, view),
+    "Make and prove": (new, run, rollout, generate, train, validate, show, view),
     "Data": (export, verify, replay),
     "Many machines, nothing lost": (
         submit,
@@ -52,7 +54,7 @@ SECTIONS = {
         restore,
         trash,
     ),
-    "Look": (list_, check, bench, doctor),
+    "Look": (list_, gallery, check, bench, doctor),
 }
 """The commands, as --help shows them."""
 

@@ -11,6 +11,7 @@ import click
 
 from fabrika._errors import FabrikaError
 from fabrika.cli._console import emit, say, table
+from fabrika.cli._gallery import GALLERY, read_results
 from fabrika.cli._options import FOLDER, json_option
 
 
@@ -24,18 +25,56 @@ def list_() -> None:
 
 
 @list_.command()
+@click.option(
+    "--gallery",
+    type=FOLDER,
+    default=GALLERY,
+    show_default=True,
+    metavar="DIR",
+    help="Where `fabrika gallery` wrote what it measured.",
+)
 @json_option
-def tasks(as_json: bool) -> None:
-    """The tasks that are installed, and those that cannot be loaded.
+def tasks(gallery: Path, as_json: bool) -> None:
+    """The tasks that are installed or found, those that cannot be loaded, and what was measured.
+
+    Measured: how many of the expert's scenarios were accepted, CPU seconds for an accepted episode,
+    the picture; and whether of this version of the task, or of another.
 
     \b
     Example: fabrika list tasks --json
     """
+    measured = read_results(gallery)
     rows = []
     for name, where in _known("tasks").items():
         row = {"name": name, "where": where, "description": "", "problem": ""}
-        rows.append({**row, **_describe(name)})
+        found = _measured(name, measured[name], gallery) if name in measured else None
+        told = {"measured": found} if as_json else _in_short(found) if found else {}
+        rows.append({**row, **_describe(name), **told})
     _show(rows, as_json)
+
+
+def _measured(name: str, row: dict[str, Any], gallery: Path) -> dict[str, Any]:
+    """What is told of a task that was measured."""
+    from fabrika._source import source_digest
+
+    kept = ("scenarios", "accepted", "at_least", "cpu_seconds_per_accepted", "experimental")
+    return {
+        **{key: row[key] for key in kept},
+        "of": "this version" if row["source"] == source_digest(name) else "another version",
+        "picture": str(gallery / row["picture"]) if row["picture"] else "",
+        "video": str(gallery / row["video"]) if row["video"] else "",
+    }
+
+
+def _in_short(found: dict[str, Any]) -> dict[str, str]:
+    """The same for a person's table."""
+    cost = found["cpu_seconds_per_accepted"]
+    return {
+        "accepted": f"{found['accepted']} of {found['scenarios']}",
+        "CPU s each": "" if cost is None else f"{cost:.2f}",
+        "measured of": found["of"],
+        "picture": found["picture"],
+    }
 
 
 @list_.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,12 @@ def submit(
     file = write or f"jobs/{job.name}{'.sh' if system == 'slurm' else '.yaml'}"
     command = shlex.join(next_command(system, job, file if file != "-" else "FILE"))
     _require_sense(system, command, to_stdout=file == "-", run=run, wait=wait, as_json=as_json)
+    if job.task not in entry_points(group="fabrika.tasks").names:
+        say(
+            f"{job.task} is a page of a folder, which the nodes have to see too: as FABRIKA_TASKS, "
+            "if not as the folder tasks of where they run. --command 'env FABRIKA_TASKS=/shared/"
+            "tasks fabrika' tells them."
+        )
     if file == "-":
         click.echo(text, nl=False)
     else:

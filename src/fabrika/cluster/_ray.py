@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fabrika._control import Answer, Lost
@@ -81,6 +82,9 @@ class RayExecutor:
         self._stall, self._seconds = stall, SPAN
         self._fewest, self._stillborn, self._idle_since = workers, 0, time.monotonic()
         carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
+        # A worker's folder is another, but its pages are those of this one.
+        pages = (os.environ.get("FABRIKA_TASKS") or "tasks").split(os.pathsep)
+        carried["FABRIKA_TASKS"] = os.pathsep.join(str(Path(p).absolute()) for p in pages if p)
         self._desk = self._ray.remote(
             num_cpus=1,
             max_restarts=0,  # the control plane decides what is tried again

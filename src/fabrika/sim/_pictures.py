@@ -205,10 +205,11 @@ def _paint(model: mujoco.MjModel) -> Array:
     return np.array([colours[body] for body in bodies], np.uint8)
 
 
-def visual(ambient: float) -> str:
+def visual(ambient: float, diffuse: float = 0.15) -> str:
     """The ``visual`` section: coarse curves, no shadows, a soft headlight."""
     return (
         '<quality numslices="10" numstacks="6" numquads="2" shadowsize="0" offsamples="0"/>'
-        f'<headlight ambient="{ambient} {ambient} {ambient}" diffuse="0.15 0.15 0.15" '
+        f'<headlight ambient="{ambient} {ambient} {ambient}" '
+        f'diffuse="{diffuse} {diffuse} {diffuse}" '
         'specular="0 0 0"/><map znear="0.02" zfar="20"/>'
     )

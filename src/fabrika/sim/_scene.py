@@ -27,6 +27,20 @@ ROOM = 1.9
 GAP = 0.012
 """Least distance between two things that are put on one spot [m]."""
 _TRIES = 200
+_EYE = (
+    '<camera name="scene" pos="-2.5 -0.9 2.6" fovy="53" '
+    'xyaxes="0.2726 -0.9621 0 0.5006 0.1418 0.854"/>'
+)
+"""The camera for people: from behind the robot, with all three walls."""
+
+
+class CrowdedError(ContractError):
+    """Something finds no room: a fixture on its wall, or a thing on its spots."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+        """The wall, or the thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +64,8 @@ def arrange(
 ) -> dict[str, dict[str, Any]]:
     """Params of the fixtures with ``pos`` and ``yaw``: side by side along each wall, in order.
 
-    What room a wall leaves is shared at random between the gaps. Raises `ContractError` if they
-    do not fit, or if one has no wall.
+    What room a wall leaves is shared at random between the gaps. Raises `CrowdedError` if they
+    do not fit, and `ContractError` if one has no wall.
     """
     placed: dict[str, dict[str, Any]] = {}
     for wall, names in walls.items():
@@ -60,7 +74,8 @@ def arrange(
         if wall != "back":  # the corner belongs to the back wall
             free -= 0.75
         if free < 0:
-            raise ContractError(f"{', '.join(names)} are {-free:.2f} m too wide for a wall.")
+            wide = f"{', '.join(names)} are {-free:.2f} m too wide for the wall {wall!r}."
+            raise CrowdedError(wall, wide)
         shares = rng.dirichlet(np.ones(len(names) + 1)) * min(free, 0.15 * (len(names) + 1))
         start = -(sum(widths) + float(sum(shares))) / 2
         for name, width, share in zip(names, widths, shares, strict=False):
@@ -161,17 +176,17 @@ def scene(params: Params, looks: bool) -> Stage:
     bodies = _shell(look)
     bodies += "".join(fixture(name, p) for name, p in params["fixtures"].items())
     bodies += "".join(thing(name, p, looks) for name, p in params["things"].items())
-    eye = '<camera name="scene" pos="-1.6 -1.3 2.1" xyaxes="0.6 -0.8 0 0.36 0.27 0.89" fovy="62"/>'
     return Stage(
         assets=kitchen_materials(params, looks),
-        bodies=bodies + eye,
-        visual=visual(look["light"]["ambient"]) if looks else "",
+        bodies=bodies + _EYE,
+        visual=visual(0.05 + look["light"]["ambient"], 0.3) if looks else "",
     )
 
 
 def _shell(look: Mapping[str, Any]) -> str:
-    """Floor, walls and light."""
-    return walls(look["wall"], 'material="floor"') + lamp(look)
+    """Floor, walls and light: a lamp's cone is too narrow for a room, so it shines from afar."""
+    light = lamp(look).replace("<light ", '<light directional="true" ')
+    return walls(look["wall"], 'material="floor"') + light
 
 
 def walls(rgb: Sequence[float] = (0.8, 0.8, 0.8), floor: str = "") -> str:

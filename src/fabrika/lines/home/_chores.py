@@ -10,7 +10,6 @@ import numpy as np
 from fabrika._actor import Actor
 from fabrika._check import Check, Condition, held_to_end
 from fabrika._episode import Episode
-from fabrika._errors import ContractError
 from fabrika._registry import load
 from fabrika._task import Task
 from fabrika._world import World
@@ -31,12 +30,16 @@ from fabrika.sim import (
     reach_of,
     scene,
 )
-from fabrika.sim._scene import ROOM, Place
+from fabrika.sim._scene import ROOM, CrowdedError, Place
 from fabrika.sim._scenery import Scenery
 
 Rng = np.random.Generator
 _TRIES = 30
 """Rooms that are drawn before a page is said to be too full."""
+START = ((-0.7, -0.4), (-0.25, 0.25), (-0.5, 0.5))
+"""Where the robot begins: x [m], y [m], yaw [rad]."""
+FLOOR = ((0.2, ROOM - 1.1), (-0.6, 0.6))
+"""Where things stand on the floor: x, y [m]."""
 _PLACING = ("on", "inside", "stacked")
 """Predicates that say where a thing is to be: it is let go of there, and rests."""
 
@@ -128,18 +131,16 @@ def condition(goal: Goal) -> Condition:
 
 
 def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, Any]:
-    """Params of one scenario. Raises `ContractError` if a page asks for what does not fit."""
-    for _ in range(_TRIES):
+    """Params of one scenario. Raises `CrowdedError` if a page asks for what does not fit."""
+    for last in reversed(range(_TRIES)):
         drawn = {n: _painted(rng, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
-        fixtures = arrange(rng, drawn, {w: list(row) for w, row in page.walls.items()})
-        things = _place_all(page, rng, fixtures, held_out)
-        if things is not None:
+        try:
+            fixtures = arrange(rng, drawn, {w: list(row) for w, row in page.walls.items()})
+            things = _place_all(page, rng, fixtures, held_out)
             break
-    else:
-        raise ContractError(
-            f"{page.task}: its things find no room on their spots. Ask for fewer, or for more "
-            "spots, or let them stand further from the front edge with `within`."
-        )
+        except CrowdedError:
+            if not last:
+                raise
     movable = [n for g in page.goals for n in map(str, g.args[:1]) if n in things]
     pushes: list[dict[str, Any]] = []
     if movable and rng.random() < page.pushes:
@@ -150,7 +151,7 @@ def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, A
         "things": things,
         "pushes": pushes,
         **robot_variation(rng, robot),
-        "start": [between(rng, -0.7, -0.4), between(rng, -0.25, 0.25), between(rng, -0.5, 0.5)],
+        "start": [between(rng, *span) for span in START],
     }
 
 
@@ -162,8 +163,8 @@ def _painted(rng: Rng, params: dict[str, Any]) -> dict[str, Any]:
 
 def _place_all(
     page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
-) -> dict[str, Any] | None:
-    """Every thing with a place; None if one found none. What there is not stands outside."""
+) -> dict[str, Any]:
+    """Every thing with a place. What there is not stands outside. Raises `CrowdedError`."""
     spots = places(fixtures)
     things: dict[str, Any] = {}
     taken: dict[str, list[tuple[float, float, float]]] = {}
@@ -173,14 +174,18 @@ def _place_all(
         for number, name in enumerate(supply.names):
             params = draw_thing(rng, pool[int(rng.integers(len(pool)))])
             if number >= count:
-                away = [-4.0 - 0.6 * len(things), 0.0, 0.001]  # behind the room, which has no wall there
+                away = [-4.0 - 0.6 * len(things), 0.0, 0.001]  # where the room has no wall
                 things[name] = {**params, "pos": away, "yaw": 0.0, "absent": True}
                 continue
             place = supply.on[int(rng.integers(len(supply.on)))]
             others = taken.setdefault(place, [])
             placed = _put(rng, spots, place, params, others, supply)
             if placed is None:
-                return None
+                raise CrowdedError(
+                    supply.name,
+                    f"{supply.name!r} finds no room on {place}. Ask for fewer things, for more "
+                    "spots, or let them stand further from the front edge with `within`.",
+                )
             things[name] = placed
             others.append((*placed["pos"][:2], reach_of(placed)))
     return things
@@ -197,10 +202,14 @@ def _put(
     """A thing on its spot, near its front; or on the free floor before the robot."""
     if place == "floor":
         return _on_floor(rng, params, taken)
-    spot = spots[place].spot
-    deep = 2 * spot.half[0]
-    nearest = max(0.0, 1.0 - (supply.within - 0.03 + reach_of(params)) / deep)
+    nearest = nearest_of(spots[place], params, supply)
     return put_on(rng, spots[place], params, taken, (nearest, 1.0, 0.04, 0.96))
+
+
+def nearest_of(place: Place, params: Mapping[str, Any], supply: Supply) -> float:
+    """The share of a spot's depth, from behind, that things stay in front of."""
+    deep = 2 * place.spot.half[0]
+    return float(max(0.0, 1.0 - (supply.within - 0.03 + reach_of(params)) / deep))
 
 
 def _on_floor(
@@ -208,7 +217,7 @@ def _on_floor(
 ) -> dict[str, Any] | None:
     radius = reach_of(params)
     for _ in range(60):
-        x, y = float(rng.uniform(0.2, ROOM - 1.1)), float(rng.uniform(-0.6, 0.6))
+        x, y = (float(rng.uniform(*span)) for span in FLOOR)
         if all(np.hypot(x - u, y - v) > radius + r + 0.25 for u, v, r in taken):
             yaw = float(rng.uniform(-np.pi, np.pi))
             return {**params, "pos": [round(x, 5), round(y, 5), 0.001], "yaw": round(yaw, 5)}

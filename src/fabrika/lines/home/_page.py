@@ -111,15 +111,35 @@ class Page:
         }
 
 
-_KEYS = (
-    "task about robot horizon room things goal words held-out-words fall pushes experimental"
-).split()
+KEYS = {
+    "task": "its name, line/what-vN; what changes its meaning is a new N",
+    "about": "what it is, in a sentence",
+    "robot": "a robot of `fabrika list robots`; cloid-class if none is named",
+    "horizon": "longest episode [s], 2 to 600; 60 if it is not said",
+    "room": "fixtures along the walls `back`, `left`, `right`: a kind, or `name: kind`",
+    "things": "what there is, by name: see the keys of a thing",
+    "goal": "predicates that hold at the end",
+    "words": "how people say it; `[a|b]` is written out",
+    "held-out-words": "how they say it where the policy is judged",
+    "fall": "fastest that a thing may fall [m/s], 0.1 to 5; 0.8 if it is not said",
+    "pushes": "share of the scenarios in which something is pushed, 0 to 1; 0 if it is not said",
+    "experimental": "why the expert does not reach 90 %",
+}
+"""Every key of a page, and what it says."""
+THING_KEYS = {
+    "from": "instances of the catalogue, or categories",
+    "held-out": "those of them that are never trained on; the policy is judged with these alone",
+    "count": "how many, or [least, most]; they are `name_1`, `name_2` ...",
+    "on": "spots where it may stand at the start, or `floor`",
+    "within": "how far behind the front edge its middle may be [m], 0.02 to 3; 0.28 if not said",
+}
+"""Every key of a thing, and what it says."""
 
 
 def read_page(text: str, source: str) -> Page:
     """The page of a task. Raises `UsageError` with line and column of what is wrong."""
     root = Value.parse(text, source)
-    page = root.pairs(_KEYS)
+    page = root.pairs(KEYS)
     for key in ("task", "about", "room", "things", "goal", "words", "held-out-words"):
         if key not in page:
             root.wrong(f"the key {key!r} is missing.")
@@ -188,7 +208,7 @@ def _supplies(things: Value, built: Mapping[str, Fixture]) -> tuple[Supply, ...]
 
 
 def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
-    pairs = value.pairs(("from", "held-out", "count", "on", "within"))
+    pairs = value.pairs(THING_KEYS)
     for key in ("from", "on"):
         if key not in pairs:
             value.wrong(f"the thing {name!r} needs the key {key!r}.")
@@ -209,7 +229,9 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
         least, most = ends[0], ends[-1]
         if len(ends) > 2 or least > most or most < 1:
             pairs["count"].wrong("a count is one number, or [least, most].")
-    spots = {f"{n}.{s.name}" for n, fixture in built.items() for s in fixture.spots} | {"floor"}
+    # Spots that move, as in drawers, are for goals: nothing starts in a drawer.
+    spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.body == n}
+    spots.add("floor")
     return Supply(
         name=name,
         instances=kinds,
@@ -317,6 +339,8 @@ def _words(value: Value) -> tuple[str, ...]:
         options = [part.split("|") if index % 2 else [part] for index, part in enumerate(parts)]
         for choice in product(*options):
             found.append(" ".join("".join(choice).split()))
+        if set("[]|") & set("".join(found)):
+            item.wrong("a bracket is not closed, or | stands outside of one: [a|b].")
         if len(found) > _MOST:
             item.wrong(f"more than {_MOST} phrasings.")
     if not found or not all(found):

@@ -42,10 +42,15 @@ class Value:
             raise UsageError(f"{source}: the page is empty.")
         return cls(node, source)
 
+    @property
+    def place(self) -> str:
+        """File, line and column."""
+        mark = self._node.start_mark
+        return f"{self._source}:{mark.line + 1}:{mark.column + 1}"
+
     def wrong(self, message: str) -> NoReturn:
         """Raise `UsageError` with this value's file, line and column."""
-        mark = self._node.start_mark
-        raise UsageError(f"{self._source}:{mark.line + 1}:{mark.column + 1}: {message}")
+        raise UsageError(f"{self.place}: {message}")
 
     def text(self) -> str:
         """A word or a text."""

@@ -1,12 +1,18 @@
 """Tasks that are pages of YAML, by the names of their entry points.
 
 Each page of ``tasks/`` beside this file is an attribute of this module: ``milk-to-table.yaml`` is
-``milk_to_table``. Pages of a folder of one's own are found by `find`.
+``milk_to_table``. So is each page of a folder of one's own, see `find`: ``home_milk_v1_`` and the
+digest of its text, so that another text is another task's source.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from fabrika._errors import UsageError
@@ -14,6 +20,47 @@ from fabrika._task import Task
 
 OWN = Path(__file__).parent / "tasks"
 """The pages that come with Fabrika."""
+START = Path(__file__).parent / "start.yaml"
+"""What a new page begins as."""
+FOLDERS = "FABRIKA_TASKS"
+"""Environment variable: folders with pages of one's own. Without it, ``tasks`` in this one."""
+_MOST = 1 << 20
+"""How much of a file is looked at; no page is so long [B]."""
+_NAME = re.compile(rb"^task:[ \t]*[\"']?([\w-]+/[\w-]+)[\"']?[ \t\r]*(?:#.*)?$", re.MULTILINE)
+
+
+def folders() -> list[Path]:
+    """Where pages of one's own are looked for, in order."""
+    named = os.environ.get(FOLDERS, "").split(os.pathsep)
+    return [Path(folder) for folder in named if folder] or [Path("tasks")]
+
+
+def find() -> dict[str, str]:
+    """Where each task of one's own lives ("module:attribute"), by name; no page is read in full.
+
+    A page is a file ``*.yaml`` with a key ``task``. Raises `UsageError` if two have one name.
+    """
+    installed = {point.name: point.value for point in entry_points(group="fabrika.tasks")}
+    found: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    for path, (name, attribute) in _pages().items():
+        if name in installed:
+            raise UsageError(f"{path} is named {name!r}, as {installed[name]} is. Name it anew.")
+        if name in files:
+            raise UsageError(f"{files[name]} and {path} are both named {name!r}. Rename one.")
+        files[name], found[name] = path, f"{__name__}:{attribute}"
+    return found
+
+
+def path_of(place: str) -> Path | None:
+    """The page that lives at "module:attribute"; None if none does."""
+    module, _, attribute = place.partition(":")
+    if module != __name__:
+        return None
+    own = OWN / f"{attribute.replace('_', '-')}.yaml"
+    if own.is_file():
+        return own
+    return next((path for path, (_, known) in _pages().items() if known == attribute), None)
 
 
 def load_page(path: Path) -> Task:
@@ -28,12 +75,31 @@ def load_page(path: Path) -> Task:
     return task_of(read_page(text, str(path)))
 
 
+def _pages() -> dict[Path, tuple[str, str]]:
+    """Name and attribute of every page of one's own, by its file."""
+    found = {}
+    for folder in {folder.resolve(): folder for folder in folders()}.values():
+        for path in sorted(folder.glob("*.yaml")):
+            data = b""
+            with suppress(OSError):  # who names its task is told that there is none
+                if path.is_file():
+                    with path.open("rb") as file:
+                        data = file.read(_MOST)
+            if named := _NAME.search(data):
+                name = named.group(1).decode()
+                digest = hashlib.sha256(data).hexdigest()[:16]
+                found[path] = name, re.sub(r"\W", "_", f"{name}_{digest}")
+    return found
+
+
 @cache
-def _own(name: str) -> Task:
-    return load_page(OWN / f"{name.replace('_', '-')}.yaml")
+def _task(attribute: str) -> Task | None:
+    path = path_of(f"{__name__}:{attribute}")
+    return load_page(path) if path else None
 
 
 def __getattr__(name: str) -> Task:
-    if (OWN / f"{name.replace('_', '-')}.yaml").is_file():
-        return _own(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = None if name.startswith("__") else _task(name)
+    if found is None:
+        raise AttributeError(f"no page is {name!r}: was its file changed or moved just now?")
+    return found

@@ -1,0 +1,159 @@
+"""What is wrong with a page that reads well: found by drawing scenarios, before any is run.
+
+`check_page` is what ``fabrika check task`` asks of a page first: whether everything finds room,
+whether there is something to do, and whether the robot can grasp what it is to bring.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from fabrika._episode import Episode
+from fabrika._registry import load
+from fabrika._scenario import Scenario, Split
+from fabrika._task import Task
+from fabrika.lines.home._chores import condition, joints_of, task_of
+from fabrika.lines.home._page import Goal, Page, read_page
+from fabrika.lines.home._yaml import Value
+from fabrika.sim import Kinematics, Robot
+from fabrika.sim._scene import CrowdedError
+from fabrika.sim._scenery import Scenery
+from fabrika.sim._work import Worker
+from fabrika.testing import Breach
+
+DRAWN = 40
+"""Scenarios of each split that are drawn and looked at."""
+REACHED = 5
+"""Scenarios in which the robot looks for grasps."""
+_CHANGES = ("on", "inside", "stacked", "near", "held", "lying", "open", "pressed")
+"""Predicates that ask for something to be done; the others may hold from the start."""
+_TAKEN = ("on", "inside", "stacked", "held")
+"""Predicates whose first thing has to be taken in a hand."""
+_WAYS = 250
+"""Ways to grasp that are tried."""
+
+
+def check_page(path: Path) -> list[Breach]:
+    """What is wrong with a page; each says in which file, line and column.
+
+    Raises `UsageError` if it cannot be read at all.
+    """
+    page = read_page(path.read_text(), str(path))
+    task, root = task_of(page), Value.parse(page.source, str(path)).pairs()
+    breaches = _crowded(task, root)
+    if not breaches:
+        scenarios = list(task.scenarios("train", DRAWN))
+        breaches = [*_idle(page, root, scenarios), *_unreached(page, task, root)]
+    return breaches
+
+
+def _crowded(task: Task, root: Mapping[str, Value]) -> list[Breach]:
+    """Things and fixtures that find no room, by how many scenarios they spoil."""
+    spoilt: Counter[str] = Counter()
+    words: dict[str, str] = {}
+    splits: tuple[Split, ...] = ("train", "validate")
+    for split in splits:
+        for index in range(DRAWN):
+            try:
+                task.scenario(split, index)
+            except CrowdedError as error:
+                spoilt[error.name] += 1
+                words[error.name] = str(error)
+    places = {**root["things"].pairs(), **root["room"].pairs()}
+    return [
+        Breach("page/room", f"{places[name].place}: in {n} of {2 * DRAWN} scenarios {words[name]}")
+        for name, n in spoilt.items()
+    ]
+
+
+# -- nothing to do ---------------------------------------------------------------------------
+
+
+def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> list[Breach]:
+    """Goals that hold before anything is done."""
+    starts = [_start(page, scenario.params) for scenario in scenarios]
+    held = {goal: [bool(condition(goal)(start)[0]) for start in starts] for goal in page.goals}
+    breaches = [
+        Breach("page/goal", f"{_line(root, goal).place}: {goal.words} is true from the start.")
+        for goal, truths in held.items()
+        if goal.predicate in _CHANGES and all(truths)
+    ]
+    idle = [i for i, truths in enumerate(zip(*held.values(), strict=True)) if all(truths)]
+    if idle and not breaches:
+        some = ", ".join(map(str, idle[:5]))
+        what = f"in {len(idle)} of {len(starts)} scenarios there is nothing to do (train {some})"
+        breaches = [Breach("page/goal", f"{root['goal'].place}: {what}: every goal holds.")]
+    return breaches
+
+
+def _start(page: Page, params: Mapping[str, Any]) -> Episode:
+    """The first moment of an episode, as the goals' predicates see it."""
+    things = params["things"]
+    seen = {f"truth/{joint}": np.zeros((1, 2)) for joint in joints_of(page)}
+    for name, thing in things.items():
+        half = thing["yaw"] / 2
+        body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
+        seen[f"truth/{name}"] = np.array([body])
+    seen["truth/support"] = np.zeros((1, len(things), 2))
+    scenario = SimpleNamespace(params=params)
+    start = SimpleNamespace(observations=seen, scenario=scenario, times=np.zeros(1))
+    return cast("Episode", start)
+
+
+def _line(root: Mapping[str, Value], goal: Goal) -> Value:
+    """The line of the page that a goal was made of; a line may stand for several."""
+    for item in root["goal"].items():
+        name, _, rest = item.text().partition("(")
+        args = [arg.strip() for arg in rest.rstrip(") ").split(",")]
+        if name.strip() == goal.predicate and all(
+            isinstance(arg, float) or arg == asked or arg.rpartition("_")[0] == asked
+            for arg, asked in zip(goal.args, args, strict=False)
+        ):
+            return item
+    return root["goal"]
+
+
+# -- out of reach ----------------------------------------------------------------------------
+
+
+def _unreached(page: Page, task: Task, root: Mapping[str, Value]) -> list[Breach]:
+    """Things that the robot has to take, and finds no grasp for in more than a fifth."""
+    wanted = {str(g.args[0]): g for g in page.goals if g.predicate in _TAKEN}
+    missed: Counter[str] = Counter()
+    there: Counter[str] = Counter()
+    robot = load("robots", page.robot)
+    assert isinstance(robot, Robot)
+    reads = sorted(task.expert().reads)
+    scenery = Scenery(page.fixtures, page.shapes)
+    with closing(task.build()) as world:
+        for scenario in task.scenarios("train", REACHED):
+            world.reset(scenario)
+            seen = dict(world.observe(reads))
+            rng = np.random.default_rng(scenario.index)
+            for name, goal in wanted.items():
+                if scenario.params["things"][name].get("absent"):
+                    continue
+                if condition(goal)(_start(page, scenario.params))[0]:
+                    continue
+                worker = Worker(robot, Kinematics(robot), scenery, seen, rng, world.dt)
+                for joint in worker.model.guards(worker.model.under(name)):
+                    seen[f"truth/{joint}"] = np.array([worker.model.parts[joint].open, 0.0])
+                worker = Worker(robot, worker.kinematics, scenery, seen, rng, world.dt)
+                there[name] += 1
+                missed[name] += worker._find_grasp(name, tuple(robot.hands), _WAYS) is None
+    return [
+        Breach(
+            "page/reach",
+            f"{_line(root, wanted[name]).place}: no grasp reaches {name!r} in {missed[name]} of "
+            f"{count} scenarios. Let it stand nearer to the front edge (`within`), or elsewhere.",
+        )
+        for name, count in there.items()
+        if missed[name] > count / 5
+    ]
