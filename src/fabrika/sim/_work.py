@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from fabrika._signals import Array, Signals
-from fabrika.sim._grasps import Grasp, grasps
+from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
@@ -134,6 +135,9 @@ class Worker:
         goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
         start_free = [margin]
 
+        if not self.robot.drives:
+            return []
+
         def free(q: Array) -> bool:
             model.rehearsal.pose({"base": q})
             return model.rehearsal.clear(start_free[0])
@@ -159,6 +163,8 @@ class Worker:
 
     def back_off(self, far: float = 0.4) -> Act:
         """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+        if not self.robot.drives:
+            return ""
         self.log.append((self.limbs.ticks, "back off"))  # DEBUG
         model = self.look()
         here = model.stand()
@@ -300,13 +306,16 @@ class Worker:
         """Random ways, stands, turns and arm postures to try, as indices."""
         if not ways:
             return []
-        most = [ways, len(PLACES), len(TURNS), 2]
-        return self.rng.integers(0, most, (OPTIONS, 4)).tolist()
+        stands = (len(PLACES), len(TURNS)) if self.robot.drives else (1, 1)
+        postures = min(len(hand.postures) for hand in self.robot.hands.values())
+        return self.rng.integers(0, [ways, *stands, postures], (OPTIONS, 4)).tolist()
 
     def _stand(
         self, side: str, at: Array, facing: float, stand: int, turn: int
     ) -> tuple[float, Array]:
         """Cost and place of a base from which a hand may reach a point."""
+        if not self.robot.drives:
+            return 0.0, self.model.stand()
         s = 1.0 if side == "left" else -1.0
         ahead, aside = PLACES[stand]
         yaw = facing + TURNS[turn]
@@ -334,12 +343,16 @@ class Worker:
             posture = self._solve(side, palm, frame, joints, drawn)
             if posture is None:
                 return None
-            rehearsal.pose({**posture, "base": base})
+            rehearsal.pose(self._at(base, posture))
             if not rehearsal.clear(margin, near):
                 return None
             joints = {**joints, **posture}
             found.append(posture)
         return tuple(found)
+
+    def _at(self, base: Array, joints: Mapping[str, Array]) -> dict[str, Array]:
+        """Joints, with the base where it is to be if the robot drives."""
+        return {**joints, "base": base} if self.robot.drives else dict(joints)
 
     def settle(self) -> Act:
         """Both arms to their rest, where they hold nothing."""
@@ -383,7 +396,7 @@ class Worker:
             (side, grasp)
             for side in sides
             if side not in self.holds
-            for grasp in grasps(self.robot.hands[side], params, frame, facing)
+            for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
         ]
         options = []
         for way, stand, turn, index in self._drawn_options(len(ways)):
@@ -391,7 +404,9 @@ class Worker:
             drawn = self._drawn(side)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
-            cost += grasp.cost + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            cost += grasp.cost
+            if self.robot.drives:
+                cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
         near = {name: -0.003, support: CLOSE} if support else {name: -0.003}
@@ -400,7 +415,7 @@ class Worker:
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                model.rehearsal.pose({**self.limbs.joints, **self._torso(), "base": base})
+                model.rehearsal.pose(self._at(base, {**self.limbs.joints, **self._torso()}))
                 spare[key] = model.rehearsal.clear(MARGIN)
             if not spare[key]:
                 continue
@@ -474,10 +489,10 @@ class Worker:
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
         offset = self._in_palm(side, name)
-        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(offset.at)) < 0.25
+        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(offset.at)) < 0.30
 
     def _release(self, side: str) -> Act:
-        """Open, and leave along the palm's normal."""
+        """Open, and leave the way that the hand comes."""
         self.log.append((self.limbs.ticks, "release"))  # DEBUG
         hand = self.robot.hands[side]
         self.holds.pop(side, None)
@@ -488,7 +503,7 @@ class Worker:
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
-        away = loose - BEFORE * here.turn[:, 2] + 0.02 * UP
+        away = loose - BEFORE * here.turn @ np.array(hand.approach) + 0.02 * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, lambda frame=frame: frame, speed=0.2, within=within, patience=3.0)
@@ -497,6 +512,8 @@ class Worker:
     def carry(self, side: str) -> Act:
         """Away from the fixture; the hand close before the body, what it holds upright."""
         self.log.append((self.limbs.ticks, "carry"))  # DEBUG
+        if not self.robot.drives:
+            return ""
         failed = yield from self.back_off(0.45)
         self.look()
         base = self.model.base()
@@ -564,6 +581,7 @@ class Worker:
         facing = model.facing(place.partition(".")[0])
         palm_in_thing = self._in_palm(side, name).inverse()
         palm_yaw = self._hand_yaw(side)
+        approach = np.array(self.robot.hands[side].approach)
         others = [
             (*model.thing(n).at[:2], reach_of(p)) for n, p in model.things.items() if n != name
             and abs(float(model.thing(n).at[2]) - middle.at[2]) < 0.3
@@ -576,16 +594,20 @@ class Worker:
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= 0.015:
                 deep = spot.half[0] + 0.03 - x  # from the front edge
-                targets.append((abs(deep - 0.16) - 0.5 * min(gap, 0.12), at, deep))
+                far = abs(deep - 0.16) if self.robot.drives else 0.0
+                targets.append((far - 0.5 * min(gap, 0.12), at, deep))
         targets = sorted(targets, key=lambda target: target[0])[:16]
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
-            spin = float(self.rng.choice(SPINS))
+            # What stands fixed turns a thing as its arm likes best.
+            spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
             frame = Frame(at, yaw_rotation(self._thing_yaw(name) + facing + spin - palm_yaw))
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, facing + 0.5 * spin, stand, turn)
-            total = cost + more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            total = cost
+            if self.robot.drives:
+                total += more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             options.append((total, frame, palm, base, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
         near = {spot.body: 0.006, name: 0.001}
@@ -595,7 +617,7 @@ class Worker:
         for _, frame, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                rehearsal.pose({**self.limbs.joints, "base": base})
+                rehearsal.pose(self._at(base, self.limbs.joints))
                 spare[key] = rehearsal.clear(0.004)
             if not spare[key]:
                 continue
@@ -604,7 +626,7 @@ class Worker:
                 return None
             at = Frame(palm.at + 0.003 * UP, palm.turn)
             over = Frame(palm.at + 0.06 * UP, palm.turn)
-            away = Frame(palm.at - BEFORE * palm.turn[:, 2], palm.turn)
+            away = Frame(palm.at - BEFORE * palm.turn @ approach, palm.turn)
             goals = ((at, near, 0.003), (over, near, 0.004))
             postures = self._rehearse(side, base, goals, drawn)
             if postures is None:
