@@ -51,6 +51,8 @@ BEST = (0.44, 0.19)
 PLACES = tuple(product(AHEAD, ASIDE))
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
+_GLIMPSE = 40
+"""Places that are tried to see whether a thing can be put there as it is to be taken."""
 OPTIONS = 500
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
@@ -339,6 +341,8 @@ class Worker:
         frame = Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(base[2]))
         rehearsal, found = self.model.rehearsal, []
         joints: Signals = {**self.limbs.joints, **drawn, **self._torso()}
+        # The other arm is not where it was last tried.
+        rehearsal.pose({hand.arm: self.limbs.joints[hand.arm] for hand in self.robot.hands.values()})
         for palm, near, margin in goals:
             posture = self._solve(side, palm, frame, joints, drawn)
             if posture is None:
@@ -362,10 +366,16 @@ class Worker:
 
     # -- take --------------------------------------------------------------------------------
 
-    def take(self, name: str, sides: Sequence[str] = (), most: int = 250) -> Act:
-        """Take a thing: stand where it can be reached, grasp, lift, see that it is held."""
+    def take(
+        self, name: str, sides: Sequence[str] = (), most: int = 250, *, to: str = ""
+    ) -> Act:
+        """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
+
+        ``to``: the spot that it will be put on, if that is known: a robot that does not drive takes
+        it with the hand, and in the way, in which it can put it there.
+        """
         for _ in range(3):
-            found = self._find_grasp(name, sides or tuple(self.robot.hands), most)
+            found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
             if found is None:
                 return "no-grasp"
             side, grasp, stand = found
@@ -383,7 +393,7 @@ class Worker:
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int
+        self, name: str, sides: Sequence[str], most: int, to: str = ""
     ) -> tuple[str, Grasp, Stand] | None:
         """The cheapest grasp, hand and stand that touch nothing."""
         model = self.look()
@@ -414,10 +424,10 @@ class Worker:
         tried = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
-            if key not in spare:
+            if key not in spare and self.robot.drives:
                 model.rehearsal.pose(self._at(base, {**self.limbs.joints, **self._torso()}))
                 spare[key] = model.rehearsal.clear(MARGIN)
-            if not spare[key]:
+            if not spare.get(key, True):
                 continue
             tried += 1
             if tried > most:
@@ -433,11 +443,24 @@ class Worker:
                 (over, near, 0.0),
             )
             postures = self._rehearse(side, base, goals, drawn)
-            if postures is not None:
+            if postures is not None and self._leads_to(name, side, grasp, to):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key] = False
         return None
+
+    def _leads_to(self, name: str, side: str, grasp: Grasp, place: str) -> bool:
+        """Whether a robot that does not drive can put a thing on a spot as this grasp holds it."""
+        if self.robot.drives or not place:
+            return True
+        model = self.look()
+        in_palm = grasp.palm.inverse()
+        model.rehearsal.hold(name, side, in_palm.at, in_palm.turn)
+        found = self._find_place(name, side, place, _GLIMPSE, grasp.palm)
+        self.look()
+        fingers = self.robot.hands[side].fingers
+        model.rehearsal.pose({fingers: np.array(self.robot.hands[side].open)})
+        return found is not None
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
         """Where the hand waits before it closes in: away from the thing, and above."""
@@ -489,7 +512,8 @@ class Worker:
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
         offset = self._in_palm(side, name)
-        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(offset.at)) < 0.30
+        away = offset.at - np.array(self.robot.hands[side].pocket)
+        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
     def _release(self, side: str) -> Act:
         """Open, and leave the way that the hand comes."""
@@ -573,13 +597,16 @@ class Worker:
         return "not-yet"
 
     def _find_place(
-        self, name: str, side: str, place: str, most: int
+        self, name: str, side: str, place: str, most: int, held: Frame | None = None
     ) -> tuple[Frame, Stand] | None:
-        """Where on the spot the thing is to stand, and where the base."""
+        """Where on the spot the thing is to stand, and where the base.
+
+        ``held``: the palm in the thing's frame, if it is not held yet.
+        """
         model = self.look()
         spot, middle = model.spot(place)
         facing = model.facing(place.partition(".")[0])
-        palm_in_thing = self._in_palm(side, name).inverse()
+        palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw = self._hand_yaw(side)
         approach = np.array(self.robot.hands[side].approach)
         others = [
@@ -616,10 +643,10 @@ class Worker:
         spare: dict[bytes, bool] = {}
         for _, frame, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
-            if key not in spare:
+            if key not in spare and self.robot.drives:
                 rehearsal.pose(self._at(base, self.limbs.joints))
                 spare[key] = rehearsal.clear(0.004)
-            if not spare[key]:
+            if not spare.get(key, True):
                 continue
             tried += 1
             if tried > most:

@@ -155,13 +155,13 @@ def _shut(worker: Worker, place: str) -> str:
     return ""
 
 
-def _fetch(worker: Worker, thing: str) -> Iterator[Step]:
-    """Steps that end with the thing in a hand."""
+def _fetch(worker: Worker, thing: str, to: str = "") -> Iterator[Step]:
+    """Steps that end with the thing in a hand. ``to``: the spot that it will be put on."""
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
-    yield Step(f"take {_said(thing)}", lambda: worker.take(thing))
+    yield Step(f"take {_said(thing)}", lambda: worker.take(thing, to=to))
 
 
 def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
@@ -175,7 +175,7 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
     if thing not in worker.holds.values():
         if shut:
             yield _opening(worker, shut)
-        yield from _fetch(worker, thing)
+        yield from _fetch(worker, thing, place if how == "on" else "")
         return
     if shut:
         yield _opening(worker, shut)
