@@ -415,7 +415,9 @@ class Worker:
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
             cost += grasp.cost
-            if self.robot.drives:
+            if not self.robot.drives:
+                cost += 0.3 * self._askew(side, palm)
+            else:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
@@ -453,14 +455,28 @@ class Worker:
         """Whether a robot that does not drive can put a thing on a spot as this grasp holds it."""
         if self.robot.drives or not place:
             return True
-        model = self.look()
-        in_palm = grasp.palm.inverse()
-        model.rehearsal.hold(name, side, in_palm.at, in_palm.turn)
         found = self._find_place(name, side, place, _GLIMPSE, grasp.palm)
         self.look()
-        fingers = self.robot.hands[side].fingers
-        model.rehearsal.pose({fingers: np.array(self.robot.hands[side].open)})
         return found is not None
+
+    def _look_holding(self, name: str, side: str, palm: Frame | None) -> Model:
+        """As `look`, but with a thing in a hand that does not hold it yet: ``palm`` in its frame."""
+        model = self.look()
+        if palm is not None:
+            held = palm.inverse()
+            model.rehearsal.hold(name, side, held.at, held.turn)
+        return model
+
+    def _resting(self, side: str) -> Array:
+        """Where a palm is while its arm rests, in the world [m]."""
+        return self.model.base().point(*self.kinematics.palm(self.rest, side)[0])
+
+    def _askew(self, side: str, palm: Frame) -> float:
+        """How far a palm points aside of where its arm comes from, from above: 0 to 2."""
+        hand = self.robot.hands[side]
+        out = (palm.point(*hand.pocket) - self._resting(side))[:2]
+        points = palm.turn @ np.array(hand.approach)
+        return float(hypot(*points[:2]) - points[:2] @ out / max(hypot(*out), 0.05))
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
         """Where the hand waits before it closes in: away from the thing, and above."""
@@ -603,7 +619,7 @@ class Worker:
 
         ``held``: the palm in the thing's frame, if it is not held yet.
         """
-        model = self.look()
+        model = self._look_holding(name, side, held)
         spot, middle = model.spot(place)
         facing = model.facing(place.partition(".")[0])
         palm_in_thing = held or self._in_palm(side, name).inverse()
@@ -614,6 +630,7 @@ class Worker:
             and abs(float(model.thing(n).at[2]) - middle.at[2]) < 0.3
         ]
         radius = min(reach_of(model.things[name]), 0.1)
+        rest = self._resting(side)
         targets = []
         for _ in range(60):
             x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(spot.half) - 0.02, 0.0)
@@ -621,7 +638,8 @@ class Worker:
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= 0.015:
                 deep = spot.half[0] + 0.03 - x  # from the front edge
-                far = abs(deep - 0.16) if self.robot.drives else 0.0
+                # What stands fixed reaches best what is near.
+                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
                 targets.append((far - 0.5 * min(gap, 0.12), at, deep))
         targets = sorted(targets, key=lambda target: target[0])[:16]
         options = []
@@ -632,9 +650,11 @@ class Worker:
             frame = Frame(at, yaw_rotation(self._thing_yaw(name) + facing + spin - palm_yaw))
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, facing + 0.5 * spin, stand, turn)
-            total = cost
-            if self.robot.drives:
-                total += more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            if not self.robot.drives:
+                total = cost + self._askew(side, palm)
+            else:
+                total = cost + more
+                total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             options.append((total, frame, palm, base, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
         near = {spot.body: 0.006, name: 0.001}
@@ -661,7 +681,7 @@ class Worker:
             rehearsal.let_go()
             rehearsal.put(name, frame.at, frame.turn)
             left = self._rehearse(side, base, ((away, {spot.body: 0.006, name: 0.0}, 0.004),), drawn)
-            self.look()
+            self._look_holding(name, side, held)
             if left is not None:
                 if self.route(base) is not None:
                     return frame, Stand(base, postures, drawn)
