@@ -624,7 +624,8 @@ class Worker:
         facing = model.facing(place.partition(".")[0])
         palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw = self._hand_yaw(side)
-        approach = np.array(self.robot.hands[side].approach)
+        hand = self.robot.hands[side]
+        approach = np.array(hand.approach)
         others = [
             (*model.thing(n).at[:2], reach_of(p)) for n, p in model.things.items() if n != name
             and abs(float(model.thing(n).at[2]) - middle.at[2]) < 0.3
@@ -680,7 +681,16 @@ class Worker:
                 continue
             rehearsal.let_go()
             rehearsal.put(name, frame.at, frame.turn)
-            left = self._rehearse(side, base, ((away, {spot.body: 0.006, name: 0.0}, 0.004),), drawn)
+            # The open hand may touch what it lets go of, and nothing beside it.
+            rehearsal.pose({hand.fingers: np.array(hand.open)})
+            loose = Frame(at.at - 0.02 * palm.turn[:, 0], palm.turn)
+            half = Frame(loose.at - 0.5 * BEFORE * palm.turn @ approach, palm.turn)
+            leave = (
+                (loose, {spot.body: 0.002, name: -0.02}, 0.004),
+                (half, {spot.body: 0.002, name: -0.02}, 0.004),
+                (away, {spot.body: 0.006, name: 0.0}, 0.004),
+            )
+            left = self._rehearse(side, base, leave, drawn)
             self._look_holding(name, side, held)
             if left is not None:
                 if self.route(base) is not None:
