@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabrika.lines.home._goals import height_of
+from fabrika.sim._scene import height_of
 from fabrika.sim._scenery import Scenery
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, draw_fixture, draw_thing, footprint
 

@@ -67,6 +67,16 @@ class Hand:
     of a hand that wraps around it, x of a gripper whose two fingers close along y."""
     span: float = 0.1
     """Thickest thing that it holds [m]."""
+    hook: tuple[float, ...] = ()
+    """Fingers' positions that pull at a bar; empty if it cannot."""
+    hook_open: tuple[float, ...] = ()
+    """Fingers' positions on the way to a bar."""
+    bar: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Where a bar that it pulls lies, in the palm's frame [m]: along y, the panel beyond it."""
+    point: tuple[float, ...] = ()
+    """Fingers' positions to press a button; empty if it cannot."""
+    tip: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What then presses, in the palm's frame; it points along x [m]."""
     bounds: tuple[float, float, float] = (-0.05, 0.15, 0.05)
     """How far the open hand goes from its palm's origin: back and forth along x, and to both
     sides along y [m]."""

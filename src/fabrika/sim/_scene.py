@@ -113,6 +113,15 @@ def footprint(params: Params) -> tuple[float, float]:
     return params["radius"] + handle, params["radius"]
 
 
+def height_of(params: Mapping[str, Any]) -> float:
+    """How high a thing is [m]."""
+    if params["kind"] == "keys":
+        return float(params["length"] + 2 * params["radius"])
+    if params["kind"] == "tray":
+        return 0.1
+    return float(params.get("height", 2 * params.get("radius", 0.0)))
+
+
 def reach_of(params: Params) -> float:
     """Radius of the circle about its origin that a thing stays within, from above [m]."""
     x, y = footprint(params)

@@ -8,7 +8,7 @@ it changed it verifies by what is there, not by what it commanded.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import cos, hypot, pi, sin
 from typing import Any
@@ -20,10 +20,12 @@ from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
+from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._paths import Space, plan
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._robot import Robot, clamp
-from fabrika.sim._scene import reach_of
+from fabrika.sim._joinery import Space as Room
+from fabrika.sim._scene import footprint, height_of, reach_of
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._skills import Limbs
 
@@ -39,9 +41,13 @@ EXACT = 0.006
 """Largest error of a posture [m]."""
 BEFORE = 0.10
 """How far before a thing the hand stops, and looks again [m]."""
+BORNE, PRESSED = 1.2, 20.0
+"""Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 
+CARRY = (1.2, 1.1, 1.0)
+"""Heights of the hand at which things are carried, the best first [m]."""
 AHEAD = (0.42, 0.36, 0.48, 0.54, 0.60)
 ASIDE = (0.20, 0.28, 0.12, 0.04)
 TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
@@ -65,6 +71,30 @@ class Stand:
     postures: tuple[dict[str, Array], ...]
     drawn: dict[str, Array]
     """What spare joints of the arm are drawn to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Where a thing may be set down."""
+
+    frame: Frame
+    """Its middle; x towards the robot."""
+    half: tuple[float, float]
+    """Half of its extent along x and y [m]."""
+    body: str
+    """What bears the thing."""
+    facing: float
+    """Yaw of a base that faces it [rad]."""
+    edge: float
+    """How far its middle is from the edge that the robot reaches over [m]."""
+    walls: bool = False
+    """Whether walls stand around it: the thing may be let fall over them, upright or not."""
+
+
+Where = Callable[[], Surface]
+"""A surface, as it is when asked."""
+DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
+"""How far a thing may be let fall between walls [m]."""
 
 
 class Worker:
@@ -116,7 +146,7 @@ class Worker:
 
     # -- the base ----------------------------------------------------------------------------
 
-    def _left(self, goal: Array) -> Array:
+    def left(self, goal: Array) -> Array:
         """What is left to drive, in the frame of the odometry."""
         self.model.look(self.limbs.seen)
         at = self.model.stand()
@@ -126,7 +156,7 @@ class Worker:
 
     def _base_space(self) -> Space:
         return Space(
-            np.array([-1.7, -1.7, -pi]), np.array([1.7, 1.7, pi]), np.array([1.0, 1.0, 1.2]), 0.06
+            np.array([-1.7, -1.7, -pi]), np.array([1.7, 1.7, pi]), np.array([1.0, 1.0, 1.2]), 0.04
         )
 
     def route(self, goal: Array, margin: float = 0.03) -> list[Array] | None:
@@ -135,18 +165,16 @@ class Worker:
         here = model.stand()
         goal = goal.copy()
         goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
-        start_free = [margin]
-
+        space = self._base_space()
         if not self.robot.drives:
             return []
 
         def free(q: Array) -> bool:
             model.rehearsal.pose({"base": q})
-            return model.rehearsal.clear(start_free[0])
+            # Near its start the base may be as near to things as it stands now.
+            return model.rehearsal.clear(margin if space.far(here, q) > 0.15 else min(margin, 0.004))
 
-        if not free(here):
-            start_free[0] = 0.004
-        return plan(self._base_space(), here, goal, free, self.rng, 300)
+        return plan(space, here, goal, free, self.rng, 300)
 
     def drive(self, goal: Array, *, speed: float = 0.5, within: float = 0.012) -> Act:
         """Bring the base to (x, y, yaw) in the world, arms as they are."""
@@ -157,7 +185,7 @@ class Worker:
         for index, corner in enumerate(corners):
             last = index == len(corners) - 1
             yield from self.limbs.drive(
-                lambda corner=corner: self._left(corner),
+                lambda corner=corner: self.left(corner),
                 speed=speed,
                 within=within if last else 0.08,
             )
@@ -181,7 +209,7 @@ class Worker:
         if free < 0.03:
             return "stuck"
         goal = here + np.array([*(free * away[:2]), 0.0])
-        yield from self.limbs.drive(lambda: self._left(goal), speed=0.4, within=0.05)
+        yield from self.limbs.drive(lambda: self.left(goal), speed=0.4, within=0.05)
         return ""
 
     # -- an arm ------------------------------------------------------------------------------
@@ -224,25 +252,27 @@ class Worker:
         def split(q: Array) -> dict[str, Array]:
             return {n: q[a:b] for n, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
 
-        margin = MARGIN
-
-        def free(q: Array) -> bool:
-            model.rehearsal.pose(split(q))
-            return model.rehearsal.clear(margin, near)
-
         start = np.concatenate([self.limbs.joints[name] for name in names])
         goal = np.concatenate([target[name] for name in names])
-        for margin in (MARGIN, 0.010, 0.004):
-            if free(start) and free(goal):
-                break
-        else:
-            margin = 0.0
         space = Space(
             np.concatenate([np.array(g.low) for g in groups]),
             np.concatenate([np.array(g.high) for g in groups]),
             np.concatenate([0.35 * np.ones(len(g.names)) if n in self.robot.torso
                             else np.ones(len(g.names)) for n, g in zip(names, groups, strict=True)]),
         )
+        margins = []
+        for end in (start, goal):
+            model.rehearsal.pose(split(end))
+            kept = (m for m in (MARGIN, 0.010, 0.004) if model.rehearsal.clear(m, near))
+            margins.append(next(kept, 0.0))
+
+        def free(q: Array) -> bool:
+            # Near its ends the arm may be as near to things as it is there.
+            ends = zip((start, goal), margins, strict=True)
+            margin = min((m for end, m in ends if space.far(end, q) < 0.3), default=MARGIN)
+            model.rehearsal.pose(split(q))
+            return model.rehearsal.clear(margin, near)
+
         found = plan(space, start, goal, free, self.rng, 300)
         return None if found is None else [split(q) for q in found]
 
@@ -279,14 +309,29 @@ class Worker:
         return ""
 
     def tuck(self, side: str) -> Act:
-        """The arm to where it begins; straight there, or around what is in the way."""
-        self.log.append((self.limbs.ticks, "tuck"))  # DEBUG
-        target = {self.robot.hands[side].arm: self.rest[self.robot.hands[side].arm]}
-        path = self._arm_path(side, target, {})
+        """The arm to its rest, around what is in the way; the base first makes room for it."""
+        arm = self.robot.hands[side].arm
+        path = self._arm_path(side, {arm: self.rest[arm]}, {})
+        if path is None:
+            yield from self._make_room({arm: self.rest[arm]})
+            path = self._arm_path(side, {arm: self.rest[arm]}, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
         return ""
+
+    def _make_room(self, posture: Signals) -> Act:
+        """Drive to the nearest place where a posture touches nothing."""
+        model = self.look()
+        here = model.stand()
+        for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):
+            offset = yaw_rotation(float(here[2] + angle)) @ np.array([far, 0.0, 0.0])
+            goal = here + np.array([offset[0], offset[1], 0.0])
+            model.rehearsal.pose(self._at(goal, {**self.limbs.joints, **posture}))
+            if model.rehearsal.clear(MARGIN) and self.route(goal, 0.01) is not None:
+                return (yield from self.drive(goal, within=0.03))
+            model = self.look()
+        return "no-room"
 
     # -- where to stand ----------------------------------------------------------------------
 
@@ -326,12 +371,13 @@ class Worker:
         cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
         return cost, base
 
-    def _rehearse(
+    def rehearse(
         self,
         side: str,
         base: Array,
         goals: Sequence[tuple[Frame, Mapping[str, float], float]],
         drawn: Signals,
+        start: Signals | None = None,
     ) -> tuple[dict[str, Array], ...] | None:
         """Postures for palm goals in turn, from a base; None if one fails or touches anything.
 
@@ -340,7 +386,7 @@ class Worker:
         self.tried += 1
         frame = Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(base[2]))
         rehearsal, found = self.model.rehearsal, []
-        joints: Signals = {**self.limbs.joints, **drawn, **self._torso()}
+        joints: Signals = start or {**self.limbs.joints, **drawn, **self._torso()}
         # The other arm is not where it was last tried.
         rehearsal.pose({hand.arm: self.limbs.joints[hand.arm] for hand in self.robot.hands.values()})
         for palm, near, margin in goals:
@@ -360,18 +406,98 @@ class Worker:
 
     def settle(self) -> Act:
         """Both arms to their rest, where they hold nothing."""
-        idle = [h.arm for s, h in self.robot.hands.items() if s not in self.holds]
-        yield from self.limbs.follow([{name: self.rest[name] for name in idle}], speed=0.6)
+        idle = {s: h.arm for s, h in self.robot.hands.items() if s not in self.holds}
+        target = {arm: self.rest[arm] for arm in idle.values()}
+        path = self._arm_path("", target, {})
+        if path is not None:
+            yield from self.limbs.follow(path, speed=0.6)
+            return ""
+        for side in idle:
+            yield from self.tuck(side)
         return ""
+
+    def stands_for(
+        self, ways: Sequence[tuple[str, Frame, float, Frame]], facing: float
+    ) -> Iterator[tuple[str, Frame, Array, dict[str, Array]]]:
+        """Hand, way, base and arm posture to try, the cheapest first; bases that touch nothing.
+
+        ``ways``: hand, palm in the world, cost, and what is given back of it.
+        """
+        options = []
+        for way, stand, turn, index in self._drawn_options(len(ways)):
+            side, palm, cost, given = ways[way]
+            more, base = self._stand(side, palm.at, facing, stand, turn)
+            options.append((cost + more + 0.04 * index, side, given, base, self._drawn(side)[index]))
+        options.sort(key=lambda option: option[0])
+        spare: dict[bytes, bool] = {}
+        for _, side, given, base, drawn in options:
+            key = np.round(base, 2).tobytes()
+            if key not in spare:
+                self.model.rehearsal.pose(self._at(base, self.limbs.joints))
+                spare[key] = self.model.rehearsal.clear(MARGIN)
+            if spare[key]:
+                yield side, given, base, drawn
+
+    def first_stand(
+        self,
+        ways: Sequence[tuple[str, Frame, float]],
+        facing: float,
+        goals: Callable[[Frame], Sequence[tuple[Frame, Mapping[str, float], float]]],
+        most: int = 300,
+    ) -> tuple[str, Frame, Stand] | None:
+        """The cheapest hand, palm and stand from which all its goals can be reached."""
+        given = [(side, palm, cost, palm) for side, palm, cost in ways]
+        for tried, (side, palm, base, drawn) in enumerate(self.stands_for(given, facing)):
+            if tried > most:
+                break
+            postures = self.rehearse(side, base, goals(palm), drawn)
+            if postures is not None and self.route(base) is not None:
+                return side, palm, Stand(base, postures, drawn)
+        self.look()
+        return None
+
+    def reach(self, side: str, palm: Frame, stand: Stand, before: float, axis: int = 0) -> Act:
+        """From where the arm is to ``before`` [m] short of a palm pose, along its axis."""
+        self._draw(stand.drawn)
+        self.look()
+        goal = Frame(palm.at - before * palm.turn[:, axis], palm.turn)
+        start = {**self.limbs.joints, **stand.postures[1]}
+        target = self._solve(side, goal, self.model.base(), start)
+        if target is None:
+            return "out-of-reach"
+        path = self._arm_path(side, target, {})
+        if path is None:
+            return "no-way"
+        yield from self.limbs.follow(path)
+        return ""
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def open(self, joint: str) -> Act:
+        """Pull a door or a drawer open."""
+        return open_part(self, joint)
+
+    def close(self, joint: str) -> Act:
+        """Push a door or a drawer shut."""
+        return close_part(self, joint)
+
+    def press(self, joint: str) -> Act:
+        """Press a button."""
+        return press_part(self, joint)
 
     # -- take --------------------------------------------------------------------------------
 
     def take(
-        self, name: str, sides: Sequence[str] = (), most: int = 250, *, to: str = ""
+        self,
+        name: str,
+        sides: Sequence[str] = (),
+        most: int = 250,
+        *,
+        to: Where | None = None,
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
-        ``to``: the spot that it will be put on, if that is known: a robot that does not drive takes
+        ``to``: what it will be put on, if that is known: a robot that does not drive takes
         it with the hand, and in the way, in which it can put it there.
         """
         for _ in range(3):
@@ -393,7 +519,7 @@ class Worker:
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int, to: str = ""
+        self, name: str, sides: Sequence[str], most: int, to: Where | None = None
     ) -> tuple[str, Grasp, Stand] | None:
         """The cheapest grasp, hand and stand that touch nothing."""
         model = self.look()
@@ -444,18 +570,18 @@ class Worker:
                 (before, {}, MARGIN),
                 (over, near, 0.0),
             )
-            postures = self._rehearse(side, base, goals, drawn)
+            postures = self.rehearse(side, base, goals, drawn)
             if postures is not None and self._leads_to(name, side, grasp, to):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key] = False
         return None
 
-    def _leads_to(self, name: str, side: str, grasp: Grasp, place: str) -> bool:
-        """Whether a robot that does not drive can put a thing on a spot as this grasp holds it."""
-        if self.robot.drives or not place:
+    def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
+        """Whether a robot that does not drive can put a thing there as this grasp holds it."""
+        if self.robot.drives or to is None:
             return True
-        found = self._find_place(name, side, place, _GLIMPSE, grasp.palm)
+        found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
         self.look()
         return found is not None
 
@@ -531,8 +657,8 @@ class Worker:
         away = offset.at - np.array(self.robot.hands[side].pocket)
         return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
-    def _release(self, side: str) -> Act:
-        """Open, and leave the way that the hand comes."""
+    def _release(self, side: str, upwards: bool = False) -> Act:
+        """Open, and leave the way that the hand comes, or upwards."""
         self.log.append((self.limbs.ticks, "release"))  # DEBUG
         hand = self.robot.hands[side]
         self.holds.pop(side, None)
@@ -544,6 +670,8 @@ class Worker:
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
         away = loose - BEFORE * here.turn @ np.array(hand.approach) + 0.02 * UP
+        if upwards:
+            loose, away = here.at + 0.003 * UP, here.at + 0.16 * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, lambda frame=frame: frame, speed=0.2, within=within, patience=3.0)
@@ -559,25 +687,79 @@ class Worker:
         base = self.model.base()
         s = 1.0 if side == "left" else -1.0
         here = base.inverse() * self._palm(side)
-        goal = base * Frame(np.array([0.38, s * 0.20, max(0.95, min(1.15, here.at[2]))]), here.turn)
-        if self._straight(side, [goal], {}):
-            yield from self.goto(side, lambda: goal, within=0.02)
-        else:
-            self.events.append("carry not straight")
+        for up in CARRY:
+            goal = base * Frame(np.array([0.36, s * 0.20, up]), here.turn)
+            if self._straight(side, [goal], {}):
+                yield from self.goto(side, lambda goal=goal: goal, within=0.02)
+                break
         if failed:
             self.events.append("back-off " + failed)
         return failed
 
     # -- put ---------------------------------------------------------------------------------
 
-    def put(self, name: str, place: str, most: int = 250) -> Act:
-        """Stand a held thing on a spot, upright; let go of it, and step back."""
+    def put(self, name: str, place: str) -> Act:
+        """Stand a held thing on a spot; let go of it, and step back."""
+        return (yield from self._set_down(name, lambda: self._on(place)))
+
+    def put_in(self, name: str, place: str) -> Act:
+        """Put a held thing into a space of a fixture, or into another thing."""
+        return (yield from self._set_down(name, lambda: self._within(place)))
+
+    def stack(self, name: str, lower: str) -> Act:
+        """Stand a held thing on another one, middle over middle."""
+        return (yield from self._set_down(name, lambda: self._top(lower)))
+
+    def where(self, how: str, place: str) -> Surface:
+        """What a thing is put on to be "on" a spot, "inside" of a place or "stacked" on a thing."""
+        return {"on": self._on, "inside": self._within, "stacked": self._top}[how](place)
+
+    def _on(self, place: str) -> Surface:
+        spot, frame = self.model.spot(place)
+        facing = self.model.facing(place.partition(".")[0])
+        walls = spot.body in self.model.parts  # a drawer, a rack
+        return Surface(frame, spot.half, spot.body, facing, spot.half[0] + 0.03, walls)
+
+    def _within(self, place: str) -> Surface:
+        model = self.model
+        if place in model.things:
+            frame, params = model.thing(place), model.things[place]
+            x, y = footprint(params)
+            under = model.under(place)
+            facing = model.facing(under.partition(".")[0]) if under else float(model.stand()[2])
+            turn = yaw_rotation(facing + pi)
+            quarter = abs(sin(frame.yaw - facing)) > 0.7
+            half = (y, x) if quarter else (x, y)
+            edge = self._deep(under, frame.at) if under else 0.3
+            raised = Frame(frame.at + float(params.get("wall", 0.006)) * UP, turn)
+            return Surface(raised, (half[0] - 0.015, half[1] - 0.015), place, facing, edge, True)
+        space, frame = model.space(place)
+        owner = place.partition(".")[0]
+        found = [s for s in model.built[owner].spots if s.body == space.body]
+        inner = [s for s in found if _inside(s.middle, space)]
+        spot = inner[int(self.rng.integers(len(inner)))]
+        surface = self._on(f"{owner}.{spot.name}")
+        return replace(surface, walls=surface.walls or spot.name == "floor")
+
+    def _top(self, lower: str) -> Surface:
+        frame, params = self.model.thing(lower), self.model.things[lower]
+        under = self.model.under(lower)
+        facing = self.model.facing(under.partition(".")[0]) if under else float(self.model.stand()[2])
+        edge = self._deep(under, frame.at) if under else 0.3
+        top = Frame(frame.at + height_of(params) * UP, yaw_rotation(facing + pi))
+        return Surface(top, (0.0, 0.0), lower, facing, edge)
+
+    def _set_down(self, name: str, where: Callable[[], Surface]) -> Act:
+        """Set a held thing down on a surface, as it is then; let go of it, and step back."""
         side = next(s for s, n in self.holds.items() if n == name)
+        failed = "no-place"
         for _ in range(2):
-            found = self._find_place(name, side, place, most)
+            self.look()
+            surface = where()
+            found = self._find_place(name, side, surface)
             if found is None:
                 return "no-place"
-            target, stand = found
+            target, drop, stand = found
             failed = yield from self.drive(stand.base)
             if failed:
                 continue
@@ -585,84 +767,56 @@ class Worker:
             failed = yield from self._over(name, side, target, stand)
             if failed:
                 continue
-            yield from self._lower(name, side, target)
-            yield from self._release(side)
+            self.look()
+            if name not in self.holds.values() or self.model.support(name)[1] < 0.3:
+                self.holds.pop(side, None)
+                failed = "slipped"
+                break
+            yield from self._lower(name, side, target, stop=drop > 0.0)
+            yield from self._release(side, upwards=surface.walls)
             yield from self.back_off(0.3)
             yield from self.tuck(side)
             return ""
         return failed
 
-    def put_in(self, name: str, place: str) -> Act:
-        yield from self.limbs.wait(0.1)
-        return "not-yet"
-
-    def stack(self, name: str, place: str) -> Act:
-        yield from self.limbs.wait(0.1)
-        return "not-yet"
-
-    def open(self, joint: str) -> Act:
-        yield from self.limbs.wait(0.1)
-        return "not-yet"
-
-    def close(self, joint: str) -> Act:
-        yield from self.limbs.wait(0.1)
-        return "not-yet"
-
-    def press(self, joint: str) -> Act:
-        yield from self.limbs.wait(0.1)
-        return "not-yet"
-
     def _find_place(
-        self, name: str, side: str, place: str, most: int, held: Frame | None = None
-    ) -> tuple[Frame, Stand] | None:
-        """Where on the spot the thing is to stand, and where the base.
+        self,
+        name: str,
+        side: str,
+        surface: Surface,
+        most: int = 250,
+        held: Frame | None = None,
+    ) -> tuple[Frame, float, Stand] | None:
+        """Where the thing is to come to, how far it falls from there, where the base stands.
 
         ``held``: the palm in the thing's frame, if it is not held yet.
         """
         model = self._look_holding(name, side, held)
-        spot, middle = model.spot(place)
-        facing = model.facing(place.partition(".")[0])
+        rehearsal, hand = model.rehearsal, self.robot.hands[side]
         palm_in_thing = held or self._in_palm(side, name).inverse()
-        palm_yaw = self._hand_yaw(side)
-        hand = self.robot.hands[side]
-        approach = np.array(hand.approach)
-        others = [
-            (*model.thing(n).at[:2], reach_of(p)) for n, p in model.things.items() if n != name
-            and abs(float(model.thing(n).at[2]) - middle.at[2]) < 0.3
-        ]
-        radius = min(reach_of(model.things[name]), 0.1)
-        rest = self._resting(side)
-        targets = []
-        for _ in range(60):
-            x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(spot.half) - 0.02, 0.0)
-            at = middle.point(x, y, 0.0)
-            gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
-            if gap >= 0.015:
-                deep = spot.half[0] + 0.03 - x  # from the front edge
-                # What stands fixed reaches best what is near.
-                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
-                targets.append((far - 0.5 * min(gap, 0.12), at, deep))
-        targets = sorted(targets, key=lambda target: target[0])[:16]
+        palm_yaw, thing_yaw = self._hand_yaw(side), self._thing_yaw(name)
+        targets = self._targets(name, side, surface)
+        drops = DROPS if surface.walls else (0.0,)
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
             spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
-            frame = Frame(at, yaw_rotation(self._thing_yaw(name) + facing + spin - palm_yaw))
+            drop = drops[int(self.rng.integers(len(drops)))]
+            frame = Frame(at + drop * UP, yaw_rotation(thing_yaw + surface.facing + spin - palm_yaw))
             palm = frame * palm_in_thing
-            more, base = self._stand(side, palm.at, facing + 0.5 * spin, stand, turn)
-            if not self.robot.drives:
-                total = cost + self._askew(side, palm)
-            else:
-                total = cost + more
+            more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
+            total = cost + more + 0.8 * drop
+            if self.robot.drives:
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
-            options.append((total, frame, palm, base, self._drawn(side)[index]))
+            else:
+                total += self._askew(side, palm)
+            options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
-        near = {spot.body: 0.006, name: 0.001}
-        tried = 0
-        rehearsal = model.rehearsal
+        near = {surface.body: 0.006, name: 0.001}
         spare: dict[bytes, bool] = {}
-        for _, frame, palm, base, drawn in options:
+        tried = 0
+        for _, frame, palm, base, drop, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
                 rehearsal.pose(self._at(base, self.limbs.joints))
@@ -674,29 +828,50 @@ class Worker:
                 return None
             at = Frame(palm.at + 0.003 * UP, palm.turn)
             over = Frame(palm.at + 0.06 * UP, palm.turn)
-            away = Frame(palm.at - BEFORE * palm.turn @ approach, palm.turn)
-            goals = ((at, near, 0.003), (over, near, 0.004))
-            postures = self._rehearse(side, base, goals, drawn)
+            postures = self.rehearse(side, base, ((at, near, 0.003), (over, near, 0.004)), drawn)
             if postures is None:
                 continue
+            back = BEFORE * palm.turn @ np.array(hand.approach)
+            away = over if surface.walls else Frame(palm.at - back, palm.turn)
             rehearsal.let_go()
             rehearsal.put(name, frame.at, frame.turn)
             # The open hand may touch what it lets go of, and nothing beside it.
             rehearsal.pose({hand.fingers: np.array(hand.open)})
-            loose = Frame(at.at - 0.02 * palm.turn[:, 0], palm.turn)
-            half = Frame(loose.at - 0.5 * BEFORE * palm.turn @ approach, palm.turn)
-            leave = (
-                (loose, {spot.body: 0.002, name: -0.02}, 0.004),
-                (half, {spot.body: 0.002, name: -0.02}, 0.004),
-                (away, {spot.body: 0.006, name: 0.0}, 0.004),
-            )
-            left = self._rehearse(side, base, leave, drawn)
+            beside = {surface.body: 0.002, name: -0.02}
+            way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
+            if not surface.walls:
+                loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
+                half = loose - 0.5 * back
+                way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+            left = self.rehearse(side, base, way_out, drawn)
             self._look_holding(name, side, held)
             if left is not None:
                 if self.route(base) is not None:
-                    return frame, Stand(base, postures, drawn)
+                    return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
                 spare[key] = False
         return None
+
+    def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
+        """Free points of a surface: cost, place, distance from the edge; the best first."""
+        model, middle, found = self.model, surface.frame, []
+        others = [
+            (*model.thing(n).at[:2], reach_of(p))
+            for n, p in model.things.items()
+            if n not in (name, surface.body) and abs(model.thing(n).at[2] - middle.at[2]) < 0.2
+        ]
+        radius = min(reach_of(model.things[name]), 0.1)
+        inset = min(radius, 0.04) if surface.walls else 0.02
+        rest = self._resting(side)
+        for _ in range(60):
+            x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(surface.half) - inset, 0.0)
+            at = middle.point(x, y, 0.0)
+            gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
+            if gap >= (0.0 if surface.walls else 0.015):
+                deep = surface.edge - x
+                # What stands fixed reaches best what is near.
+                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
+                found.append((far - 0.5 * min(gap, 0.12), at, deep))
+        return sorted(found, key=lambda target: target[0])[:16]
 
     def _hand_yaw(self, side: str) -> float:
         """Direction of the fingers, from above [rad]."""
@@ -728,8 +903,8 @@ class Worker:
         yield from self.limbs.follow(path, speed=0.35)
         return ""
 
-    def _lower(self, name: str, side: str, target: Frame) -> Act:
-        """Over the place, then down until it bears the thing."""
+    def _lower(self, name: str, side: str, target: Frame, stop: bool) -> Act:
+        """Over the place, then down until it bears the thing, or (``stop``) to where it falls."""
         self.log.append((self.limbs.ticks, "lower"))  # DEBUG
 
         def over() -> Frame:
@@ -737,23 +912,27 @@ class Worker:
             there = self.model.thing(name)
             x, y, _ = there.turn[:, 2].tolist()
             up = turn_by(clamp(np.array([y, -x, 0.0]), -0.3, 0.3))
-            at = target.at + 0.03 * UP + up @ (palm.at - there.at)
+            at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
         yield from self.goto(side, over, speed=0.25, within=0.008, patience=3.0)
-        borne = [self.model.support(name)[1]]
+        if stop:
+            return ""
 
         def floating() -> bool:
             self.model.look(self.limbs.seen)
-            things, _ = self.model.support(name)
-            return things < max(1.0, 0.4 * borne[0]) and self.limbs.seen["truth/contact"][0] < 20.0
+            borne, pressed = self.model.support(name)[0], self.limbs.seen["truth/contact"][0]
+            return bool(borne < BORNE and pressed < PRESSED)
 
         self.model.look(self.limbs.seen)
-        weight = 9.81 * 0.3
-        borne[0] = weight
         here = self._palm(side)
         down = Frame(here.at - 0.08 * UP, here.turn)
         yield from self.goto(side, lambda: down, speed=0.04, while_true=floating, patience=3.0)
         here = self._palm(side)
         yield from self.goto(side, lambda: Frame(here.at + 0.001 * UP, here.turn), speed=0.06, within=0.001, patience=0.5)
         return ""
+
+
+def _inside(point: Sequence[float], space: Room) -> bool:
+    """Whether a point is in a space, both in the frame of one body."""
+    return all(a - 0.02 <= p <= b for p, a, b in zip(point, space.low, space.high, strict=True))

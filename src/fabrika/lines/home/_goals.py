@@ -22,6 +22,7 @@ from fabrika._errors import UnknownNameError
 from fabrika._signals import Array
 from fabrika.lines.home._checks import at_rest, position, tilt, upright
 from fabrika.sim import Part, build_fixture, footprint
+from fabrika.sim._scene import height_of
 from fabrika.sim._pose import quaternion_rotation
 
 LEVEL = 0.015
@@ -77,15 +78,6 @@ def _frame(episode: Episode, fixture: str, body: str) -> _Frame:
         slid = np.array([part.pose(at)[0] for at in _moved(episode, body)[0]])
         origin = origin + slid @ turn.T
     return _Frame(origin, turn)
-
-
-def height_of(params: Mapping[str, Any]) -> float:
-    """How high a thing is [m]."""
-    if params["kind"] == "keys":
-        return float(params["length"] + 2 * params["radius"])
-    if params["kind"] == "tray":
-        return 0.1
-    return float(params.get("height", 2 * params.get("radius", 0.0)))
 
 
 def middle(episode: Episode, thing: str) -> Array:

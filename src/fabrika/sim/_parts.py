@@ -1,0 +1,325 @@
+"""Skills for what moves on a fixture: doors, drawers, lids, buttons.
+
+A hand hooks the handle's bar, or lies against it; then base and arm go with the part together, as
+if the robot were turned about the hinge with it, while the arm takes up what the base errs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fabrika._signals import Array
+from fabrika.sim._model import Frame
+from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._robot import Hand
+
+if TYPE_CHECKING:
+    from fabrika.sim._work import Act, Stand, Worker
+
+TILTS = (0.0, 0.35, -0.35, 0.7, -0.7)
+"""How far the palm may be turned about the bar from facing the panel [rad]."""
+SHARES = (1.0, 0.6, 0.25)
+"""Share of a door's turn that the base turns with it; the wrist does the rest."""
+PACE, SLIDE = 0.35, 0.12
+"""Speed of a hinge, of a slide [rad/s, m/s]."""
+LAG = (0.16, 0.05)
+"""How far a hinge, or a slide, may stay behind before the hand is said to have lost it."""
+UNHOOK = 1.5
+"""Time to let go of a bar [s]."""
+CLEAR = 0.012
+"""What has to stay free around robot and part on their way [m]."""
+BEFORE = 0.09
+"""How far before the handle the hand stops, and looks again [m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grip:
+    """A hand on a handle."""
+
+    side: str
+    palm: Frame
+    """In the frame of the part's body."""
+    stand: Stand
+    base: Frame
+    """The base in the part's frame, seen from above, where the motion begins."""
+    share: float
+
+
+def open_part(worker: Worker, joint: str) -> Act:
+    """Pull a door or a drawer open."""
+    part = worker.model.parts[joint]
+    goal = part.open if part.motion == "slide" else part.open * 0.84
+    return (yield from _move(worker, joint, goal, pull=True))
+
+
+def close_part(worker: Worker, joint: str) -> Act:
+    """Push a door or a drawer shut."""
+    return (yield from _move(worker, joint, 0.0, pull=False))
+
+
+def press_part(worker: Worker, joint: str) -> Act:
+    """Press a button with a finger, all the way."""
+    for _ in range(3):
+        found = _find_press(worker, joint)
+        if found is None:
+            return "no-way-to-press"
+        side, palm, stand = found
+        failed = yield from worker.drive(stand.base)
+        if failed:
+            continue
+        hand = worker.robot.hands[side]
+        failed = yield from worker.reach(side, palm, stand, BEFORE)
+        if failed:
+            continue
+        yield from worker.limbs.shape((side,), np.array(hand.point), seconds=0.4)
+        part = worker.model.parts[joint]
+        depth = [0.0]
+
+        def pushed(joint: str = joint, most: float = part.open) -> bool:
+            worker.model.look(worker.limbs.seen)
+            depth[0] = max(depth[0], worker.model.opening(joint))
+            return depth[0] < 0.9 * most
+
+        into = Frame(palm.at + 0.02 * palm.turn[:, 0], palm.turn)
+        back = Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn)
+        yield from worker.goto(side, lambda palm=palm: palm, speed=0.15, within=0.004, patience=3.0)
+        yield from worker.goto(
+            side, lambda into=into: into, speed=0.03, within=0.001, while_true=pushed, patience=3.0
+        )
+        yield from worker.goto(side, lambda back=back: back, speed=0.15, within=0.01, patience=3.0)
+        yield from worker.limbs.shape((side,), np.array(hand.open), seconds=0.3)
+        yield from worker.back_off(0.2)
+        yield from worker.tuck(side)
+        if depth[0] >= 0.85 * part.open:
+            return ""
+    return "not-pressed"
+
+
+def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
+    """A finger before the button, and a stand from which it gets there."""
+    model = worker.look()
+    part, owner = model.parts[joint], model.owner(joint)
+    body = model.body(joint, 0.0)
+    face, into = body.point(*part.handle), -(body.turn @ np.array(part.out))
+    ways = []
+    for side, hand in worker.robot.hands.items():
+        if side in worker.holds or not hand.point:
+            continue
+        for roll in (0.0, 0.6, -0.6, 1.2, -1.2, pi / 2):
+            up = turn_by(roll * into) @ np.array([0.0, 0.0, 1.0])
+            y = hand.thumb[1] * up
+            turn = np.stack([into, y, np.cross(into, y)], axis=1)
+            ways.append((side, Frame(face - turn @ np.array(hand.tip), turn), 0.1 * abs(roll)))
+    near = {joint: -0.001, owner: 0.001}
+    for side, way in ways_of(worker):
+        worker.model.rehearsal.pose({worker.robot.hands[side].fingers: np.array(way)})
+    found = worker.first_stand(
+        [(side, palm, cost) for side, palm, cost in ways],
+        model.facing(owner),
+        lambda palm: (
+            (palm, near, 0.002),
+            (Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn), {}, 0.01),
+        ),
+    )
+    return found
+
+
+def ways_of(worker: Worker) -> list[tuple[str, tuple[float, ...]]]:
+    """Hands that can point, and how."""
+    return [(s, h.point) for s, h in worker.robot.hands.items() if h.point and s not in worker.holds]
+
+
+def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:
+    """Palms on the bar of a part, in the part's frame, with their costs."""
+    part = worker.model.parts[joint]
+    bar, out = np.array(part.bar), np.array(part.out)
+    handle, found = np.array(part.handle), []
+    for sign in (1.0, -1.0):
+        for tilt in TILTS:
+            z = turn_by(tilt * bar) @ -out
+            y = sign * bar
+            turn = np.stack([np.cross(y, z), y, z], axis=1)
+            found.append((Frame(handle - turn @ np.array(hand.bar), turn), 0.25 * abs(tilt)))
+    return found
+
+
+def _about(part_frame: Frame, base: Array) -> Frame:
+    """A base (x, y, yaw) as a frame."""
+    return Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(float(base[2])))
+
+
+def _move(worker: Worker, joint: str, goal: float, pull: bool) -> Act:
+    """Bring a part to ``goal``, in as many grips as it takes."""
+    failed = "no-grip"
+    for _ in range(4):
+        model = worker.look()
+        if _there(worker, joint, goal, pull):
+            return ""
+        start = model.opening(joint)
+        grip = _find_grip(worker, joint, start, goal)
+        if grip is None:
+            return "no-grip"
+        failed = yield from worker.drive(grip.stand.base)
+        if failed:
+            continue
+        hand = worker.robot.hands[grip.side]
+        worker.look()
+        palm = worker.model.body(joint) * grip.palm
+        failed = yield from worker.reach(grip.side, palm, grip.stand, BEFORE, axis=2)
+        if failed:
+            yield from worker.back_off(0.2)
+            continue
+        yield from worker.limbs.shape((grip.side,), np.array(hand.hook_open), seconds=0.3)
+
+        def on(gap: float, grip: Grip = grip) -> Frame:
+            there = worker.model.body(joint) * grip.palm
+            return Frame(there.at - gap * there.turn[:, 2], there.turn)
+
+        yield from worker.goto(grip.side, lambda: on(0.002), speed=0.15, within=0.004, patience=3.0)
+        if pull:
+            yield from worker.limbs.shape((grip.side,), np.array(hand.hook), seconds=0.6)
+        yield from _go_with(worker, joint, grip, goal)
+        # Slowly: fingers that straighten behind a bar push the panel back.
+        yield from worker.limbs.shape((grip.side,), np.array(hand.hook_open), seconds=UNHOOK)
+        worker.model.look(worker.limbs.seen)
+        away = on(BEFORE)
+        yield from worker.goto(grip.side, lambda away=away: away, speed=0.2, within=0.01, patience=3.0)
+        yield from worker.back_off(0.25)
+        yield from worker.limbs.shape((grip.side,), np.array(hand.open), seconds=0.2)
+        yield from worker.tuck(grip.side)
+        failed = "did-not-move"
+    return "" if _there(worker, joint, goal, pull) else failed
+
+
+def _there(worker: Worker, joint: str, goal: float, pull: bool) -> bool:
+    worker.model.look(worker.limbs.seen)
+    at = worker.model.opening(joint)
+    part = worker.model.parts[joint]
+    return at > 0.78 * part.open if pull else at < (0.02 if part.motion == "hinge" else 0.006)
+
+
+def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | None:
+    """A hand, a palm on the handle, and a way to go with the part without touching anything."""
+    model = worker.look()
+    part, body = model.parts[joint], model.body(joint)
+    out = body.turn @ np.array(part.out)
+    level = float(np.hypot(out[0], out[1]))
+    facing = float(np.arctan2(-out[1], -out[0])) if level > 0.3 else model.facing(model.owner(joint))
+    ways = []
+    for side, hand in worker.robot.hands.items():
+        if side in worker.holds or not hand.hook:
+            continue
+        for palm, cost in _palms(hand, worker, joint):
+            ways.append((side, palm, cost))
+    steps = np.linspace(start, goal, 6)
+    near = {joint: -0.006}
+    most = [0]
+
+    def try_grip(side: str, palm: Frame, base: Array, drawn: dict[str, Array]) -> Grip | None:
+        """Whether base and hand can go with the part from start to goal."""
+        rehearsal, hand = model.rehearsal, worker.robot.hands[side]
+        rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
+        rehearsal.move(joint, start)
+        there = body * palm
+        before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
+        postures = worker.rehearse(
+            side, base, ((there, near, CLEAR), (before, {joint: 0.0}, CLEAR)), drawn
+        )
+        if postures is None:
+            return None
+        for share in SHARES if part.motion == "hinge" and abs(part.axis[2]) > 0.5 else (0.0,):
+            joints = {**worker.limbs.joints, **drawn, **postures[0]}
+            for at in steps[1:]:
+                rehearsal.move(joint, float(at))
+                moved = model.body(joint, float(at))
+                stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
+                found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
+                if found is None:
+                    break
+                joints.update(found[0])
+            else:
+                from fabrika.sim._work import Stand
+
+                rehearsal.move(joint, start)
+                return Grip(side, palm, Stand(base, postures, drawn), _about(body, base), share)
+        rehearsal.move(joint, start)
+        return None
+
+    for side, palm, base, drawn in worker.stands_for(
+        [(side, body * palm, cost, palm) for side, palm, cost in ways], facing
+    ):
+        most[0] += 1
+        if most[0] > 300:
+            break
+        grip = try_grip(side, palm, base, drawn)
+        if grip is not None and worker.route(base) is not None:
+            return grip
+    worker.look()
+    return None
+
+
+def base_with(
+    axis: tuple[float, float, float],
+    body: Frame,
+    moved: Frame,
+    before: Frame,
+    palm: Frame,
+    base: Array,
+    share: float,
+    turned: float,
+) -> Array:
+    """(3,) where the base goes while the palm goes from ``before`` to ``palm``.
+
+    It turns by ``share`` of the door's turn about the palm, and keeps the palm where it was in
+    its own frame, as seen from above.
+    """
+    spin = share * turned * axis[2]
+    local = yaw_rotation(-float(base[2])) @ (before.at - np.array([base[0], base[1], 0.0]))
+    yaw = float(base[2]) + spin
+    at = palm.at - yaw_rotation(yaw) @ local
+    return np.array([at[0], at[1], yaw])
+
+
+def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
+    """Base and hand along the part's way, as fast as it follows."""
+    part, limbs = worker.model.parts[joint], worker.limbs
+    worker.model.look(limbs.seen)
+    start = worker.model.opening(joint)
+    body = worker.model.body(joint)
+    before, base = body * grip.palm, worker.model.stand()
+    hinge = part.motion == "hinge"
+    pace, lag = (PACE, LAG[0]) if hinge else (SLIDE, LAG[1])
+    beyond = 0.0 if goal > start else (-0.03 if hinge else -0.008)
+    at, sign = start, (1.0 if goal > start else -1.0)
+    far, rate = abs(goal + beyond - start), 0.0
+    limbs.refresh()
+    patience = round(1.0 / limbs.dt)
+    while patience > 0:
+        worker.model.look(limbs.seen)
+        now = worker.model.opening(joint)
+        rate = min(pace, rate + pace * limbs.dt / 0.5)
+        done = abs(at - start) >= far
+        behind = sign * (at - now)
+        if behind < lag and not done:
+            at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
+        if done or behind >= lag:
+            patience -= 1
+        if behind > 3 * lag or (done and behind < 0.3 * lag and goal > 0):
+            break
+        moved = worker.model.body(joint, max(0.0, at)) * grip.palm
+        if at < 0.0:
+            push = -at * (0.4 if hinge else 1.0)
+            moved = Frame(moved.at + push * moved.turn[:, 2], moved.turn)
+        stand = base_with(part.axis, body, moved, before, moved, base, grip.share, at - start)
+        left = worker.left(stand)
+        step = np.clip(left, -0.03, 0.03)
+        if "base" in limbs.joints:
+            limbs.joints["base"] = limbs.joints["base"] + 0.5 * step
+        local = worker.model.base().inverse() * moved
+        limbs.pursue({grip.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
+        yield from limbs.tick()
+    return ""
