@@ -51,9 +51,7 @@ class _Piece:
     """Its thickness there [m]."""
 
 
-def ways_to_hold(
-    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float
-) -> list[Grasp]:
+def ways_to_hold(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, by the kind of hand, the best first."""
     if hand.approach != (1.0, 0.0, 0.0):
         return grasps(hand, params, frame, facing)

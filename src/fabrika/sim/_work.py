@@ -322,6 +322,8 @@ class Worker:
 
     def _make_room(self, posture: Signals) -> Act:
         """Drive to the nearest place where a posture touches nothing."""
+        if not self.robot.drives:
+            return "no-room"
         model = self.look()
         here = model.stand()
         for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):

@@ -186,5 +186,3 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
         "stacked": lambda: worker.stack(thing, place),
     }
     yield Step(words, put[how])
-
-

@@ -103,10 +103,14 @@ class Page:
         return self.robots[0]
 
     def on(self, robot: str) -> Page:
-        """The same task, done by another of its robots: "home/tidy-v1" on "aloha" is
-        "home/tidy-on-aloha-v1". Raises `UnknownNameError`."""
+        """The same task, done by another of its robots.
+
+        "home/tidy-v1" on "aloha" is "home/tidy-on-aloha-v1". Raises `UnknownNameError`.
+        """
         if robot not in self.robots:
             raise UnknownNameError(f"robot of {self.task}", robot, dict.fromkeys(self.robots))
+        if robot == self.robot:
+            return self
         name, _, version = self.task.rpartition("-")
         return replace(self, task=f"{name}-on-{robot}-{version}", robots=(robot,))
 
