@@ -23,7 +23,7 @@ from fabrika.sim._pose import yaw_rotation
 needs_files = pytest.mark.skipif(
     find_spec("gym_aloha") is None, reason="gym-aloha is not installed (the extra aloha)"
 )
-SHARED = ("bottle-aside", "cartons-aside", "cups-aside")
+SHARED = ("glass-aside", "cartons-aside", "cups-aside")
 """Pages that both robots do."""
 each = pytest.mark.parametrize("name", SHARED)
 

@@ -77,7 +77,7 @@ class Rehearsal:
                     self._data.qpos[self._model.jnt_qposadr[joint]] = share * value
 
     def stand(self, position: Array, rotation: Array) -> None:
-        """Put the robot itself there: (3,) [m] in the world, (3, 3); for one that does not drive."""
+        """Put the robot itself, if it does not drive, there: (3,) [m] in the world, (3, 3)."""
         quaternion = np.empty(4)
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
         root = self._model.body(self._root).id
