@@ -54,6 +54,13 @@ _FELT: _Box = ((0.034, 0.005, 0.010), (0.052, 0.003, 0.0))
 
 From the inner face outward, and distally from the finger's origin.
 """
+_POSTURES = (
+    (0.0, -0.5, 0.7, 0.0, 1.37, 0.0),  # the gripper points down
+    (0.0, 0.1, 0.3, 0.0, 0.6, 0.0),  # far out, slanted
+    (0.0, -0.4, 0.8, 0.0, -0.3, 0.0),  # level
+)
+_REST = (0.0, -1.6, 1.5, 0.0, 0.3, 0.0)
+"""Drawn back over its column, 0.2 m above the table."""
 _HIDDEN = ("8_gripper_prop", "10_left_gripper_finger", "10_right_gripper_finger")
 """Meshes that only cameras see: what can touch of them has shapes of its own."""
 
@@ -282,10 +289,20 @@ def aloha() -> Robot:
                 fingers=f"{side}_hand",
                 arm=f"{side}_arm",
                 touch=(f"{side}_left_finger_touch", f"{side}_right_finger_touch"),
+                open=(0.069,),
+                closed=(0.0,),
+                pocket=POCKET,
+                thumb=(0.0, 0.0, 1.0),
+                approach=(1.0, 0.0, 0.0),
+                span=0.065,
+                bounds=(-0.05, 0.154, 0.05),
+                postures=_POSTURES,
+                rest=_REST,
             )
             for side in SIDES
         },
         cameras=("top", "left_wrist", "right_wrist"),
+        works_at=(0.0, 0.0),
         assumptions=_ASSUMPTIONS,
     )
 

@@ -17,6 +17,7 @@ _BITS = 'contype="32" conaffinity="31" '
 """Collision bits: with things and robots, never with another fixture or a part of one."""
 
 FIXTURES: Mapping[str, Callable[[str, Params], Fixture]] = {
+    "bench": furniture.bench,
     "bin": furniture.bin_,
     "cabinet": furniture.cabinet,
     "coffee": appliances.coffee,
@@ -35,6 +36,7 @@ FIXTURES: Mapping[str, Callable[[str, Params], Fixture]] = {
 """Every kind of fixture, by name."""
 
 RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
+    "bench": {"width": (0.60, 0.66), "depth": (0.44, 0.52), "height": (0.72, 0.75)},
     "bin": {"width": (0.28, 0.36), "depth": (0.26, 0.34), "height": (0.45, 0.60)},
     "cabinet": {
         "width": (0.40, 0.50), "depth": (0.30, 0.34), "height": (0.55, 0.65),

@@ -41,6 +41,15 @@ def table(name: str, p: Params) -> Fixture:
     return made
 
 
+def bench(name: str, p: Params) -> Fixture:
+    """A small table, to work at: its halves are spots, left and right for who stands before it."""
+    made, (w, d, h) = table(name, p), (p["width"], p["depth"], p["height"])
+    for word, s in (("left", -1), ("right", 1)):
+        half = (d / 2 - 0.03, w / 4 - 0.03)
+        add_spot(made, name, word, (-d / 2, s * w / 4, h), half, 1.0)
+    return made
+
+
 def shelf(name: str, p: Params) -> Fixture:
     """A board on the wall, its top at ``height``."""
     made, (w, d, h) = Fixture(), (p["width"], p["depth"], p["height"])

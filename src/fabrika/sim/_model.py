@@ -77,8 +77,11 @@ class Model:
             self.rehearsal.put(name, place.at, place.turn)
         for joint in self.parts:
             self.rehearsal.move(joint, self.opening(joint))
-        if "base" in self.robot.groups:
+        if self.robot.drives:
             self.rehearsal.pose({"base": self.stand()})
+        else:
+            base = self.base()
+            self.rehearsal.stand(base.at, base.turn)
 
     # -- where things are --------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ class Rehearsal:
         text = robot.mjcf.replace("<worldbody>", f"<worldbody>{bodies}", 1)
         self._model = m = compile_mjcf(text, f"{robot.name}, rehearsing")
         self._data = mujoco.MjData(m)
+        self._root = robot.root
         root = m.body(robot.root).id
         self._mine = np.asarray(m.body_rootid) == root
         self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
@@ -74,6 +75,13 @@ class Rehearsal:
             for (moved, share), value in zip(self._joints[name], values, strict=True):
                 for joint in moved:
                     self._data.qpos[self._model.jnt_qposadr[joint]] = share * value
+
+    def stand(self, position: Array, rotation: Array) -> None:
+        """Put the robot itself, if it does not drive, there: (3,) [m] in the world, (3, 3)."""
+        quaternion = np.empty(4)
+        mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
+        root = self._model.body(self._root).id
+        self._model.body_pos[root], self._model.body_quat[root] = position, quaternion
 
     def put(self, body: str, position: Array, rotation: Array) -> None:
         """Put a free body there: (3,) [m] in the world, (3, 3)."""

@@ -62,6 +62,9 @@ class Hand:
     """Where what is held touches the palm, in the palm's frame [m]."""
     thumb: tuple[float, float, float] = (0.0, 1.0, 0.0)
     """Unit vector in the palm's frame that points up when the hand holds something upright."""
+    approach: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """Unit vector in the palm's frame along which the hand moves onto a thing: the palm's normal
+    of a hand that wraps around it, x of a gripper whose two fingers close along y."""
     span: float = 0.1
     """Thickest thing that it holds [m]."""
     hook: tuple[float, ...] = ()
@@ -101,12 +104,20 @@ class Robot:
     """Those of the cameras that measure depth as well."""
     torso: tuple[str, ...] = field(default=())
     """Groups that move both hands (a lift, a waist); kinematics shares them."""
+    works_at: tuple[float, float] = (0.5, 0.0)
+    """Of a robot that does not drive: over which point of the floor the middle of its workplace
+    belongs, in the root's frame [m]."""
     assumptions: tuple[str, ...] = ()
     """What is not public, or not measured, about the model: in plain words."""
 
     def compile(self) -> mujoco.MjModel:
         """The model of the robot alone. Raises `ContractError` where MuJoCo refuses it."""
         return compile_mjcf(self.mjcf, self.name)
+
+    @property
+    def drives(self) -> bool:
+        """Whether it has a base that goes about: a group "base" of x, y and yaw."""
+        return "base" in self.groups
 
     @cached_property
     def home(self) -> dict[str, Array]:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from fabrika._signals import Array, Signals
-from fabrika.sim._grasps import Grasp, grasps
+from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._parts import close_part, open_part, press_part
@@ -56,6 +57,8 @@ BEST = (0.44, 0.19)
 PLACES = tuple(product(AHEAD, ASIDE))
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
+_GLIMPSE = 40
+"""Places that are tried to see whether a thing can be put there as it is to be taken."""
 OPTIONS = 1200
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
@@ -93,6 +96,8 @@ class Surface:
         return 0.15 if self.walls else 0.06
 
 
+Where = Callable[[], Surface]
+"""A surface, as it is when asked."""
 DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
 
@@ -173,6 +178,8 @@ class Worker:
         goal = goal.copy()
         goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
         space = self._base_space()
+        if not self.robot.drives:
+            return []
 
         def free(q: Array) -> bool:
             model.rehearsal.pose({"base": q})
@@ -198,6 +205,8 @@ class Worker:
 
     def back_off(self, far: float = 0.4) -> Act:
         """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+        if not self.robot.drives:
+            return ""
         self.log.append((self.limbs.ticks, "back off"))  # DEBUG
         model = self.look()
         here = model.stand()
@@ -325,12 +334,14 @@ class Worker:
 
     def _make_room(self, posture: Signals) -> Act:
         """Drive to the nearest place where a posture touches nothing."""
+        if not self.robot.drives:
+            return "no-room"
         model = self.look()
         here = model.stand()
         for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):
             offset = yaw_rotation(float(here[2] + angle)) @ np.array([far, 0.0, 0.0])
             goal = here + np.array([offset[0], offset[1], 0.0])
-            model.rehearsal.pose({**self._arms(), **posture, "base": goal})
+            model.rehearsal.pose(self._at(goal, {**self._arms(), **posture}))
             if model.rehearsal.clear(MARGIN) and self.route(goal, 0.01) is not None:
                 return (yield from self.drive(goal, within=0.03))
             model = self.look()
@@ -356,13 +367,16 @@ class Worker:
         """Random ways, stands, turns and arm postures to try, as indices."""
         if not ways:
             return []
-        most = [ways, len(PLACES), len(TURNS), 2]
-        return self.rng.integers(0, most, (OPTIONS, 4)).tolist()
+        stands = (len(PLACES), len(TURNS)) if self.robot.drives else (1, 1)
+        postures = min(len(hand.postures) for hand in self.robot.hands.values())
+        return self.rng.integers(0, [ways, *stands, postures], (OPTIONS, 4)).tolist()
 
     def _stand(
         self, side: str, at: Array, facing: float, stand: int, turn: int
     ) -> tuple[float, Array]:
         """Cost and place of a base from which a hand may reach a point."""
+        if not self.robot.drives:
+            return 0.0, self.model.stand()
         s = 1.0 if side == "left" else -1.0
         ahead, aside = PLACES[stand]
         yaw = facing + TURNS[turn]
@@ -387,16 +401,22 @@ class Worker:
         frame = Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(base[2]))
         rehearsal, found = self.model.rehearsal, []
         joints: Signals = start or {**self.limbs.joints, **drawn, **self._torso()}
+        # The other arm is not where it was last tried.
+        rehearsal.pose({hand.arm: self.limbs.joints[hand.arm] for hand in self.robot.hands.values()})
         for palm, near, margin in goals:
             posture = self._solve(side, palm, frame, joints, drawn)
             if posture is None:
                 return None
-            rehearsal.pose({**posture, "base": base})
+            rehearsal.pose(self._at(base, posture))
             if not rehearsal.clear(margin, near):
                 return None
             joints = {**joints, **posture}
             found.append(posture)
         return tuple(found)
+
+    def _at(self, base: Array, joints: Mapping[str, Array]) -> dict[str, Array]:
+        """Joints, with the base where it is to be if the robot drives."""
+        return {**joints, "base": base} if self.robot.drives else dict(joints)
 
     def settle(self) -> Act:
         """Both arms to their rest, where they hold nothing."""
@@ -427,7 +447,7 @@ class Worker:
         for _, side, given, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare:
-                self.model.rehearsal.pose({**self._arms(), "base": base})
+                self.model.rehearsal.pose(self._at(base, self._arms()))
                 spare[key] = self.model.rehearsal.clear(MARGIN)
             if spare[key]:
                 yield side, given, base, drawn
@@ -481,10 +501,21 @@ class Worker:
 
     # -- take --------------------------------------------------------------------------------
 
-    def take(self, name: str, sides: Sequence[str] = (), most: int = 250) -> Act:
-        """Take a thing: stand where it can be reached, grasp, lift, see that it is held."""
+    def take(
+        self,
+        name: str,
+        sides: Sequence[str] = (),
+        most: int = 250,
+        *,
+        to: Where | None = None,
+    ) -> Act:
+        """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
+
+        ``to``: what it will be put on, if that is known: a robot that does not drive takes
+        it with the hand, and in the way, in which it can put it there.
+        """
         for _ in range(3):
-            found = self._find_grasp(name, sides or tuple(self.robot.hands), most)
+            found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
             if found is None:
                 return "no-grasp"
             side, grasp, stand = found
@@ -502,7 +533,7 @@ class Worker:
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int
+        self, name: str, sides: Sequence[str], most: int, to: Where | None = None
     ) -> tuple[str, Grasp, Stand] | None:
         """The cheapest grasp, hand and stand that touch nothing."""
         model = self.look()
@@ -515,7 +546,7 @@ class Worker:
             (side, grasp)
             for side in sides
             if side not in self.holds
-            for grasp in grasps(self.robot.hands[side], params, frame, facing)
+            for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
         ]
         options = []
         for way, stand, turn, index in self._drawn_options(len(ways)):
@@ -523,7 +554,11 @@ class Worker:
             drawn = self._drawn(side)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
-            cost += grasp.cost + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            cost += grasp.cost
+            if not self.robot.drives:
+                cost += 0.3 * self._askew(side, palm)
+            else:
+                cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
         near = {name: -0.003, support: CLOSE} if support else {name: -0.003}
@@ -531,10 +566,10 @@ class Worker:
         tried = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
-            if key not in spare:
-                model.rehearsal.pose({**self._arms(), **self._torso(), "base": base})
+            if key not in spare and self.robot.drives:
+                model.rehearsal.pose(self._at(base, {**self._arms(), **self._torso()}))
                 spare[key] = model.rehearsal.clear(MARGIN)
-            if not spare[key]:
+            if not spare.get(key, True):
                 continue
             tried += 1
             if tried > most:
@@ -550,11 +585,38 @@ class Worker:
                 (over, near, 0.0),
             )
             postures = self.rehearse(side, base, goals, drawn)
-            if postures is not None:
+            if postures is not None and self._leads_to(name, side, grasp, to):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key] = False
         return None
+
+    def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
+        """Whether a robot that does not drive can put a thing there as this grasp holds it."""
+        if self.robot.drives or to is None:
+            return True
+        found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
+        self.look()
+        return found is not None
+
+    def _look_holding(self, name: str, side: str, palm: Frame | None) -> Model:
+        """As `look`, but with a thing in a hand that does not hold it yet: ``palm`` in its frame."""
+        model = self.look()
+        if palm is not None:
+            held = palm.inverse()
+            model.rehearsal.hold(name, side, held.at, held.turn)
+        return model
+
+    def _resting(self, side: str) -> Array:
+        """Where a palm is while its arm rests, in the world [m]."""
+        return self.model.base().point(*self.kinematics.palm(self.rest, side)[0])
+
+    def _askew(self, side: str, palm: Frame) -> float:
+        """How far a palm points aside of where its arm comes from, from above: 0 to 2."""
+        hand = self.robot.hands[side]
+        out = (palm.point(*hand.pocket) - self._resting(side))[:2]
+        points = palm.turn @ np.array(hand.approach)
+        return float(hypot(*points[:2]) - points[:2] @ out / max(hypot(*out), 0.05))
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
         """Where the hand waits before it closes in: away from the thing, and above."""
@@ -606,10 +668,11 @@ class Worker:
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
         offset = self._in_palm(side, name)
-        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(offset.at)) < 0.25
+        away = offset.at - np.array(self.robot.hands[side].pocket)
+        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
     def _release(self, side: str, upwards: bool = False) -> Act:
-        """Open, and leave along the palm's normal, or upwards."""
+        """Open, and leave the way that the hand comes, or upwards."""
         self.log.append((self.limbs.ticks, "release"))  # DEBUG
         hand = self.robot.hands[side]
         self.holds.pop(side, None)
@@ -620,7 +683,7 @@ class Worker:
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
-        away = loose - BEFORE * here.turn[:, 2] + 0.02 * UP
+        away = loose - BEFORE * here.turn @ np.array(hand.approach) + 0.02 * UP
         if upwards:
             loose, away = here.at + 0.003 * UP, here.at + 0.16 * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
@@ -631,6 +694,8 @@ class Worker:
     def carry(self, side: str) -> Act:
         """Away from the fixture; the hand close before the body, what it holds upright."""
         self.log.append((self.limbs.ticks, "carry"))  # DEBUG
+        if not self.robot.drives:
+            return ""
         failed = yield from self.back_off(0.45)
         self.look()
         base = self.model.base()
@@ -658,6 +723,10 @@ class Worker:
     def stack(self, name: str, lower: str) -> Act:
         """Stand a held thing on another one, middle over middle."""
         return (yield from self._set_down(name, lambda: self._top(lower)))
+
+    def where(self, how: str, place: str) -> Surface:
+        """What a thing is put on to be "on" a spot, "inside" of a place or "stacked" on a thing."""
+        return {"on": self._on, "inside": self._within, "stacked": self._top}[how](place)
 
     def _on(self, place: str) -> Surface:
         spot, frame = self.model.spot(place)
@@ -725,24 +794,37 @@ class Worker:
         return failed
 
     def _find_place(
-        self, name: str, side: str, surface: Surface, most: int = 250
+        self,
+        name: str,
+        side: str,
+        surface: Surface,
+        most: int = 250,
+        held: Frame | None = None,
     ) -> tuple[Frame, float, Stand] | None:
-        """Where the thing is to come to, how far it falls from there, where the base stands."""
-        model, rehearsal = self.model, self.model.rehearsal
-        palm_in_thing = self._in_palm(side, name).inverse()
+        """Where the thing is to come to, how far it falls from there, where the base stands.
+
+        ``held``: the palm in the thing's frame, if it is not held yet.
+        """
+        model = self._look_holding(name, side, held)
+        rehearsal, hand = model.rehearsal, self.robot.hands[side]
+        palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw, thing_yaw = self._hand_yaw(side), self._thing_yaw(name)
-        targets = self._targets(name, surface)
+        targets = self._targets(name, side, surface)
         drops = DROPS if surface.walls else (0.0,)
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
-            spin = float(self.rng.choice(SPINS))
+            # What stands fixed turns a thing as its arm likes best.
+            spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
             drop = drops[int(self.rng.integers(len(drops)))]
             frame = Frame(at + drop * UP, yaw_rotation(thing_yaw + surface.facing + spin - palm_yaw))
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
-            total = cost + more + 0.2 * abs(spin) + 0.8 * drop
-            total += 0.08 if index else 2 * max(0.0, deep - 0.24)
+            total = cost + more + 0.8 * drop
+            if self.robot.drives:
+                total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            else:
+                total += self._askew(side, palm)
             options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
         near = {surface.body: 0.006, name: 0.001}
@@ -750,10 +832,10 @@ class Worker:
         tried = 0
         for _, frame, palm, base, drop, drawn in options:
             key = np.round(base, 2).tobytes()
-            if key not in spare:
-                rehearsal.pose({**self._arms(), "base": base})
+            if key not in spare and self.robot.drives:
+                rehearsal.pose(self._at(base, self._arms()))
                 spare[key] = rehearsal.clear(0.004)
-            if not spare[key]:
+            if not spare.get(key, True):
                 continue
             tried += 1
             if tried > most:
@@ -763,21 +845,27 @@ class Worker:
             postures = self.rehearse(side, base, ((at, near, 0.003), (over, near, 0.004)), drawn)
             if postures is None:
                 continue
-            away = over if surface.walls else Frame(palm.at - BEFORE * palm.turn[:, 2], palm.turn)
+            back = BEFORE * palm.turn @ np.array(hand.approach)
+            away = over if surface.walls else Frame(palm.at - back, palm.turn)
             rehearsal.let_go()
             rehearsal.put(name, frame.at, frame.turn)
-            hand = self.robot.hands[side]
+            # The open hand may touch what it lets go of, and nothing beside it.
             rehearsal.pose({hand.fingers: np.array(hand.open)})
-            near_left = {surface.body: 0.006, name: -0.008}
-            left = self.rehearse(side, base, ((away, near_left, 0.004),), drawn)
-            self.look()
+            beside = {surface.body: 0.002, name: -0.02}
+            way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
+            if not surface.walls:
+                loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
+                half = loose - 0.5 * back
+                way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+            left = self.rehearse(side, base, way_out, drawn)
+            self._look_holding(name, side, held)
             if left is not None:
                 if self.route(base) is not None:
                     return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
                 spare[key] = False
         return None
 
-    def _targets(self, name: str, surface: Surface) -> list[tuple[float, Array, float]]:
+    def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
         """Free points of a surface: cost, place, distance from the edge; the best first."""
         model, middle, found = self.model, surface.frame, []
         others = [
@@ -787,13 +875,16 @@ class Worker:
         ]
         radius = min(reach_of(model.things[name]), 0.1)
         inset = min(radius, 0.04) if surface.walls else 0.02
+        rest = self._resting(side)
         for _ in range(60):
             x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(surface.half) - inset, 0.0)
             at = middle.point(x, y, 0.0)
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= (0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
-                found.append((abs(deep - 0.16) - 0.5 * min(gap, 0.12), at, deep))
+                # What stands fixed reaches best what is near.
+                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
+                found.append((far - 0.5 * min(gap, 0.12), at, deep))
         return sorted(found, key=lambda target: target[0])[:16]
 
     def _hand_yaw(self, side: str) -> float:

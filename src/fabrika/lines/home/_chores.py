@@ -48,6 +48,12 @@ def task_of(page: Page) -> Task:
     """The task that a page describes. Raises `ContractError` if it describes none."""
     robot = load("robots", page.robot)
     assert isinstance(robot, Robot)
+    used = _used_fixtures(page)
+    if not robot.drives and len(used) != 1:
+        raise ContractError(
+            f"{page.task}: {robot.name} stands fixed and works at one fixture, but the goal and "
+            f"its things are about {', '.join(used) or 'none'}."
+        )
     scenery = Scenery(page.fixtures, page.shapes)
     names = tuple(sorted(scenery.things))
     joints = joints_of(page)
@@ -151,8 +157,25 @@ def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, A
         "things": things,
         "pushes": pushes,
         **robot_variation(rng, robot),
-        "start": [between(rng, *span) for span in START],
+        "start": _start(page, robot, rng, fixtures),
     }
+
+
+def _start(page: Page, robot: Robot, rng: Rng, fixtures: Mapping[str, Any]) -> list[float]:
+    """Where the robot stands at first: x, y [m], yaw [rad].
+
+    One that does not drive stands where it works, to a centimetre and a degree.
+    """
+    if robot.drives:
+        return [between(rng, *span) for span in START]
+    (place,) = _used_fixtures(page)
+    params = fixtures[place]
+    yaw = params["yaw"] + np.pi + between(rng, -0.02, 0.02)
+    (x, y), (u, v) = params["pos"], robot.works_at
+    half, c, s = params["depth"] / 2, np.cos(yaw), np.sin(yaw)
+    x, y = x + half * c - (c * u - s * v), y + half * s - (s * u + c * v)
+    at = (x + between(rng, -0.01, 0.01), y + between(rng, -0.01, 0.01))
+    return [*(round(float(value), 6) for value in at), round(float(yaw), 6)]
 
 
 def _painted(rng: Rng, params: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._page import Goal, Page
 from fabrika.sim import Kinematics, Robot
 from fabrika.sim._scenery import Scenery
-from fabrika.sim._work import Act, Worker
+from fabrika.sim._work import Act, Where, Worker
 
 _MOST = 40
 """Steps until it gives up."""
@@ -156,13 +156,13 @@ def _shut(worker: Worker, place: str) -> str:
     return ""
 
 
-def _fetch(worker: Worker, thing: str) -> Iterator[Step]:
-    """Steps that end with the thing in a hand."""
+def _fetch(worker: Worker, thing: str, to: Where | None = None) -> Iterator[Step]:
+    """Steps that end with the thing in a hand. ``to``: what it will be put on."""
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
-    yield Step(f"take {_said(thing)}", lambda: worker.take(thing))
+    yield Step(f"take {_said(thing)}", lambda: worker.take(thing, to=to))
 
 
 def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
@@ -176,7 +176,7 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
     if thing not in worker.holds.values():
         if shut:
             yield _opening(worker, shut)
-        yield from _fetch(worker, thing)
+        yield from _fetch(worker, thing, lambda: worker.where(how, place))
         return
     if shut:
         yield _opening(worker, shut)
@@ -187,5 +187,3 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
         "stacked": lambda: worker.stack(thing, place),
     }
     yield Step(words, put[how])
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import cast
 
@@ -79,7 +79,8 @@ class Page:
 
     task: str
     about: str
-    robot: str
+    robots: tuple[str, ...]
+    """Robots that do it; the first is the usual one."""
     horizon: float
     """[s]."""
     walls: Mapping[Wall, Mapping[str, str]]
@@ -95,6 +96,23 @@ class Page:
     experimental: str = ""
     """Why the expert does not reach 90 %; empty if it does."""
     source: str = field(default="", compare=False)
+
+    @property
+    def robot(self) -> str:
+        """The robot that does it."""
+        return self.robots[0]
+
+    def on(self, robot: str) -> Page:
+        """The same task, done by another of its robots.
+
+        "home/tidy-v1" on "aloha" is "home/tidy-on-aloha-v1". Raises `UnknownNameError`.
+        """
+        if robot not in self.robots:
+            raise UnknownNameError(f"robot of {self.task}", robot, dict.fromkeys(self.robots))
+        if robot == self.robot:
+            return self
+        name, _, version = self.task.rpartition("-")
+        return replace(self, task=f"{name}-on-{robot}-{version}", robots=(robot,))
 
     @property
     def fixtures(self) -> dict[str, str]:
@@ -158,7 +176,7 @@ def read_page(text: str, source: str) -> Page:
     return Page(
         task=name,
         about=page["about"].text(),
-        robot=page["robot"].choice(known("robots"), "robot") if "robot" in page else "cloid-class",
+        robots=_robots(page["robot"]) if "robot" in page else ("cloid-class",),
         horizon=page["horizon"].number(2.0, 600.0) if "horizon" in page else 60.0,
         walls=walls,
         supplies=supplies,
@@ -170,6 +188,11 @@ def read_page(text: str, source: str) -> Page:
         experimental=page["experimental"].text() if "experimental" in page else "",
         source=text,
     )
+
+
+def _robots(value: Value) -> tuple[str, ...]:
+    """One robot, or several that do the same task."""
+    return tuple(dict.fromkeys(v.choice(known("robots"), "robot") for v in value.items()))
 
 
 def _probe(kind: str) -> dict[str, object]:

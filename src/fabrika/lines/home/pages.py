@@ -1,8 +1,9 @@
 """Tasks that are pages of YAML, by the names of their entry points.
 
 Each page of ``tasks/`` beside this file is an attribute of this module: ``milk-to-table.yaml`` is
-``milk_to_table``. So is each page of a folder of one's own, see `find`: ``home_milk_v1_`` and the
-digest of its text, so that another text is another task's source.
+``milk_to_table``; on another robot of its page it is ``milk_to_table_on_aloha``. So is each page
+of a folder of one's own, see `find`: ``home_milk_v1_`` and the digest of its text, so that another
+text is another task's source.
 """
 
 from __future__ import annotations
@@ -63,8 +64,12 @@ def path_of(place: str) -> Path | None:
     return next((path for path, (_, known) in _pages().items() if known == attribute), None)
 
 
-def load_page(path: Path) -> Task:
-    """The task of one page. Raises `UsageError` with line and column of what is wrong."""
+def load_page(path: Path, robot: str = "") -> Task:
+    """The task of one page, on its usual robot or another that it names.
+
+    Raises `UsageError` with line and column of what is wrong, `UnknownNameError` for a robot that
+    the page does not name.
+    """
     from fabrika.lines.home._chores import task_of
     from fabrika.lines.home._page import read_page
 
@@ -72,7 +77,8 @@ def load_page(path: Path) -> Task:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from error
-    return task_of(read_page(text, str(path)))
+    page = read_page(text, str(path))
+    return task_of(page.on(robot) if robot else page)
 
 
 def _pages() -> dict[Path, tuple[str, str]]:
@@ -95,7 +101,11 @@ def _pages() -> dict[Path, tuple[str, str]]:
 @cache
 def _task(attribute: str) -> Task | None:
     path = path_of(f"{__name__}:{attribute}")
-    return load_page(path) if path else None
+    if path is not None:
+        return load_page(path)
+    page, _, robot = attribute.rpartition("_on_")
+    own = OWN / f"{page.replace('_', '-')}.yaml"
+    return load_page(own, robot.replace("_", "-")) if page and own.is_file() else None
 
 
 def __getattr__(name: str) -> Task:
