@@ -38,6 +38,8 @@ EXACT = 0.006
 """Largest error of a posture [m]."""
 BEFORE = 0.10
 """How far before a thing the hand stops, and looks again [m]."""
+EASE = 0.06
+"""How far beyond where they hold fingers are commanded [rad or m]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 
@@ -82,6 +84,7 @@ class Worker:
         self.limbs.start(first, self._torso())
         self.model = Model(robot, scenery, first)
         self.holds: dict[str, str] = {}
+        self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
         self.tried = 0
         self.log: list[Any] = []  # DEBUG
@@ -376,7 +379,7 @@ class Worker:
         model = self.look()
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
-        support = model.spot(place)[0].body if place else ""
+        support = model.spot(place)[0].body if place else "floor"
         facing = model.facing(place.partition(".")[0]) if place else model.stand()[2]
         deep = self._deep(place, frame.at) if place else 0.0
         ways = [
@@ -394,7 +397,6 @@ class Worker:
             cost += grasp.cost + (0.08 if index else 2 * max(0.0, deep - 0.24))
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
-        near = {name: -0.003, support: CLOSE} if support else {name: -0.003}
         spare: dict[bytes, bool] = {}
         tried = 0
         for _, side, grasp, palm, base, drawn in options:
@@ -407,7 +409,8 @@ class Worker:
             tried += 1
             if tried > most:
                 return None
-            model.rehearsal.pose({self.robot.hands[side].fingers: np.array(self.robot.hands[side].open)})
+            model.rehearsal.pose({self.robot.hands[side].fingers: np.array(grasp.open)})
+            near = {name: -0.003, support: 0.0 if grasp.above else CLOSE}
             before = self._before(palm, grasp)
             half = Frame(palm.at + palm.turn @ (0.4 * BEFORE * grasp.away), palm.turn)
             over = Frame(palm.at + LIFT * UP, palm.turn)
@@ -436,7 +439,7 @@ class Worker:
             return failed
         self._draw(stand.drawn)
         hand = self.robot.hands[side]
-        self.limbs.joints[hand.fingers] = np.array(hand.open)
+        self.limbs.joints[hand.fingers] = np.array(grasp.open)
         yield from self.limbs.tick()
         base = self.look().base()
         palm = self.model.thing(name) * grasp.palm
@@ -461,15 +464,25 @@ class Worker:
             return Frame(at + turned @ (gap * grasp.away), turned)
 
         yield from self.goto(side, lambda: palm(BEFORE), within=0.012, patience=3.0)
-        yield from self.goto(side, lambda: palm(0.003), speed=0.2, within=0.003, patience=3.0)
-        hand = self.robot.hands[side]
-        yield from self.limbs.shape((side,), np.array(hand.closed), seconds=0.7)
+        gap = 0.0 if grasp.above else 0.003
+        yield from self.goto(side, lambda: palm(gap), speed=0.2, within=0.003, patience=3.0)
+        self.grips[side] = grasp
+        yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
         yield from self.limbs.wait(0.32)
+        self._ease(side, grasp)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         yield from self.goto(side, lambda: Frame(here.at + LIFT * UP, here.turn), speed=0.2, within=0.006, patience=3.0)
         self.model.look(self.limbs.seen)
         return "" if self._is_held(name, side) else "not-grasped"
+
+    def _ease(self, side: str, grasp: Grasp) -> None:
+        """Command fingers that hold no further than they need: what is rehearsed is what is."""
+        fingers = self.robot.hands[side].fingers
+        opened, closed = np.array(grasp.open), np.array(grasp.closed)
+        most = self.limbs.seen[f"joint/{fingers}"] + EASE * np.sign(closed - opened)
+        between = np.minimum(opened, closed), np.maximum(opened, closed)
+        self.limbs.joints[fingers] = clamp(most, *between)
 
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
@@ -479,16 +492,18 @@ class Worker:
     def _release(self, side: str) -> Act:
         """Open, and leave along the palm's normal."""
         self.log.append((self.limbs.ticks, "release"))  # DEBUG
-        hand = self.robot.hands[side]
+        grasp = self.grips[side]
         self.holds.pop(side, None)
-        for posture in hand.releases:
+        for posture in grasp.releases:
             yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
-        yield from self.limbs.shape((side,), np.array(hand.open), seconds=0.5)
+        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
         away = loose - BEFORE * here.turn[:, 2] + 0.02 * UP
+        if grasp.above:
+            loose, away = here.at + 0.003 * UP, here.at + 0.12 * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, lambda frame=frame: frame, speed=0.2, within=within, patience=3.0)
@@ -588,7 +603,9 @@ class Worker:
             total = cost + more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             options.append((total, frame, palm, base, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
-        near = {spot.body: 0.006, name: 0.001}
+        grasp = self.grips[side]
+        # Fingertips that hold something low are as low as it is.
+        near = {spot.body: -0.004 if grasp.above else 0.006, name: 0.001}
         tried = 0
         rehearsal = model.rehearsal
         spare: dict[bytes, bool] = {}
@@ -604,7 +621,7 @@ class Worker:
                 return None
             at = Frame(palm.at + 0.003 * UP, palm.turn)
             over = Frame(palm.at + 0.06 * UP, palm.turn)
-            away = Frame(palm.at - BEFORE * palm.turn[:, 2], palm.turn)
+            away = Frame(palm.at + palm.turn @ (BEFORE * grasp.away), palm.turn)
             goals = ((at, near, 0.003), (over, near, 0.004))
             postures = self._rehearse(side, base, goals, drawn)
             if postures is None:
