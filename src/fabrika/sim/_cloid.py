@@ -216,13 +216,13 @@ def _hand(side: str) -> Hand:
         # Found by a sweep on a table: palm tilted by 15 degrees, the thumb under the middle finger,
         # fingers sent no further than where they meet, so that they do not roll what they hold.
         pinch=Pinch(
-            open=(0.0, 0.2, 0.2, 0.2, 0.2, -0.4),
+            open=(0.0, 0.4, 0.4, 0.4, 0.4, -0.4),
             closed=(0.6, 0.8, 0.8, 0.8, 0.8, -0.4),
             down=(sin(_PITCH), 0.0, cos(_PITCH)),
             across=(cos(_PITCH), 0.0, -sin(_PITCH)),
-            at=(0.056, 0.0, 0.072),
-            below=0.0185,
-            above=0.054,
+            at=(0.047, 0.0, 0.085),
+            below=0.011,
+            above=0.064,
             span=0.125,
         ),
         bounds=(-0.045, 0.144, 0.042),

@@ -49,6 +49,8 @@ class Grasp:
     """Fingers' positions on the way from closed to open."""
     above: bool = False
     """Whether the hand comes from above, and leaves upwards."""
+    level: bool = True
+    """Whether the thing is set down level; else as it is held, and it rights itself."""
 
 
 def grasps(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
@@ -119,6 +121,10 @@ class _Grip:
     height: float
     """Of what is under the palm, from the thing's bottom [m]."""
     cost: float = 0.0
+    up: float = 0.0
+    """How high the fingertips are to be, if not as low as they can [m]."""
+    level: bool = False
+    """Whether it has to be set down level: what is round would roll away."""
 
 
 def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
@@ -126,7 +132,9 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
     kind = params["kind"]
     if kind not in _FLAT and "width" not in params:
         radius, _, height = _extent(params)
-        yield _Grip((0.0, 0.0), None, 2 * radius, height)
+        # Below a ball's middle fingertips would turn it, or reach under it.
+        up = radius + 0.008 if kind == "ball" else 0.0
+        yield _Grip((0.0, 0.0), None, 2 * radius, height, up=up, level=True)
     elif kind in ("box", "carton"):
         depth, width, height = _extent(params)
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
@@ -154,7 +162,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
         if grip.thick > pinch.span:
             continue
         lowest = pinch.below + _SKIM
-        at = max(lowest, grip.height - pinch.above)
+        at = max(lowest, grip.up, grip.height - pinch.above)
         if grip.axis is None:
             turns = [facing - frame.yaw + turn for turn in _TURNS]
         else:
@@ -168,7 +176,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
             palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
             yield Grasp(
                 Frame(palm, turned), -np.array(pinch.down), cost, pinch.open, pinch.closed,
-                above=True,
+                above=True, level=grip.level,
             )
 
 

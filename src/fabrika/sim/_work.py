@@ -597,7 +597,7 @@ class Worker:
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
             spin = float(self.rng.choice(SPINS))
-            frame = Frame(at, yaw_rotation(self._thing_yaw(name) + facing + spin - palm_yaw))
+            frame = Frame(at, yaw_rotation(facing + spin - palm_yaw) @ self._set(name, side))
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, facing + 0.5 * spin, stand, turn)
             total = cost + more + 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
@@ -605,7 +605,7 @@ class Worker:
         options.sort(key=lambda option: option[0])
         grasp = self.grips[side]
         # Fingertips that hold something low are as low as it is.
-        near = {spot.body: -0.004 if grasp.above else 0.006, name: 0.001}
+        near = {spot.body: -0.03 if grasp.above else 0.006, name: 0.001}
         tried = 0
         rehearsal = model.rehearsal
         spare: dict[bytes, bool] = {}
@@ -641,8 +641,10 @@ class Worker:
         x = self._palm(side).turn[:, 0]
         return float(np.arctan2(x[1], x[0]))
 
-    def _thing_yaw(self, name: str) -> float:
-        return self.model.thing(name).yaw
+    def _set(self, name: str, side: str) -> Array:
+        """(3, 3) how a thing is set down: level, or as it is held; its yaw as it is now."""
+        there = self.model.thing(name)
+        return yaw_rotation(there.yaw) if self.grips[side].level else there.turn
 
     def _over(self, name: str, side: str, target: Frame, stand: Stand) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""
@@ -674,7 +676,8 @@ class Worker:
             palm = self._palm(side)
             there = self.model.thing(name)
             x, y, _ = there.turn[:, 2].tolist()
-            up = turn_by(clamp(np.array([y, -x, 0.0]), -0.3, 0.3))
+            tilt = np.array([y, -x, 0.0]) * self.grips[side].level
+            up = turn_by(clamp(tilt, -0.3, 0.3))
             at = target.at + 0.03 * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
