@@ -67,9 +67,7 @@ def _extent(params: Mapping[str, Any]) -> tuple[float, float, float]:
     return radius, radius, params.get("height", 2 * radius)
 
 
-def _side(
-    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float
-) -> Iterator[Grasp]:
+def _side(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
     """Round an upright axis: of a round thing from any side, of a box from its faces."""
     if params["kind"] in _FLAT or _extent(params)[2] < 0.05:
         return
@@ -79,11 +77,11 @@ def _side(
     ahead = facing - s * pi / 2 - frame.yaw
     box = "width" in params
     if box:
-        turns = [(round((ahead + k * pi / 2) / (pi / 2)) * (pi / 2), k) for k in (-1, 0, 1)]
+        turns = [round((ahead + k * pi / 2) / (pi / 2)) * (pi / 2) for k in (-1, 0, 1)]
     else:
-        turns = [(ahead + a, a) for a in (0.0, -0.35, 0.35, -0.7, 0.7, -1.1, 1.1, 1.5, -1.5)]
+        turns = [ahead + turn for turn in _TURNS]
     middle = 0.52 * height
-    for turn, aside in turns:
+    for turn in turns:
         along = abs(round(np.cos(turn))) if box else 1
         half = (depth if along else width) if box else depth
         if 2 * half > hand.span or (box and 2 * (width if along else depth) > 0.16):
@@ -103,9 +101,7 @@ def _side(
                 palm = np.array([0.0, 0.0, at]) - offset
                 cost = 0.25 * off + 0.3 * (dip - DIPS[0]) + 1.5 * (at - lowest)
                 away = np.array([0.0, 0.0, -1.0])
-                yield Grasp(
-                    Frame(palm, turned), away, cost, hand.open, hand.closed, hand.releases
-                )
+                yield Grasp(Frame(palm, turned), away, cost, hand.open, hand.closed, hand.releases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +143,9 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
     elif kind == "cutlery":
         yield _Grip((-0.05 * params["length"], 0.0), pi / 2, 0.014, params["height"])
     elif kind == "shoe":
-        yield _Grip((-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"])
+        yield _Grip(
+            (-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"]
+        )
     elif kind == "keys":
         high = params["length"] + 2 * params["radius"]
         yield _Grip((0.0, 0.0), pi / 2, params["fob"], high)
@@ -175,8 +173,13 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
             turned = _downwards(pinch, turn)
             palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
             yield Grasp(
-                Frame(palm, turned), -np.array(pinch.down), cost, pinch.open, pinch.closed,
-                above=True, level=grip.level,
+                Frame(palm, turned),
+                -np.array(pinch.down),
+                cost,
+                pinch.open,
+                pinch.closed,
+                above=True,
+                level=grip.level,
             )
 
 
