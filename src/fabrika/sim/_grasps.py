@@ -126,12 +126,11 @@ class _Grip:
 def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
     """Where a thing can be taken from above: across what is longest."""
     kind = params["kind"]
-    if kind not in _FLAT and "width" not in params:
-        radius, _, height = _extent(params)
+    if kind == "ball":
         # Below a ball's middle fingertips would turn it, or reach under it.
-        up = radius + 0.008 if kind == "ball" else 0.0
-        yield _Grip((0.0, 0.0), None, 2 * radius, height, up=up, level=True)
-    elif kind in ("box", "carton"):
+        radius = params["radius"]
+        yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
+    elif kind == "box":
         depth, width, height = _extent(params)
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
             more = 2 * (thick - 2 * min(depth, width))
@@ -157,9 +156,10 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
     if pinch is None:
         return
     for grip in _grips(params):
-        if grip.thick > pinch.span:
-            continue
         lowest = pinch.below + _SKIM
+        # What is higher is taken round its side: fingertips at its top would only just hold it.
+        if grip.thick > pinch.span or grip.height > pinch.above + lowest + 0.02:
+            continue
         at = max(lowest, grip.up, grip.height - pinch.above)
         if grip.axis is None:
             turns = [facing - frame.yaw + turn for turn in _TURNS]
@@ -168,8 +168,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
         for turn in turns:
             off = abs(float(np.angle(np.exp(1j * (turn + frame.yaw - facing)))))
             off = min(off, pi - off) if pinch.twin else off
-            # What is high is taken better round its side, but for what is deep.
-            cost = grip.cost + 0.15 * off + 2 * max(0.0, grip.height - 0.08)
+            cost = grip.cost + 0.15 * off
             turned = _downwards(pinch, turn)
             palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
             yield Grasp(
