@@ -697,4 +697,12 @@ class Worker:
         yield from self.goto(side, lambda: down, speed=0.04, while_true=floating, patience=3.0)
         here = self._palm(side)
         yield from self.goto(side, lambda: Frame(here.at + 0.001 * UP, here.turn), speed=0.06, within=0.001, patience=0.5)
+
+        def pressing() -> bool:
+            return bool(self.limbs.seen["truth/contact"][0] > 20.0)
+
+        # The command is ahead of what was stopped by a touch: back until it no longer presses.
+        if pressing():
+            up = Frame(here.at + 0.02 * UP, here.turn)
+            yield from self.goto(side, lambda: up, speed=0.1, within=0.002, while_true=pressing)
         return ""
