@@ -681,7 +681,13 @@ class Worker:
             at = target.at + 0.03 * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
-        yield from self.goto(side, over, speed=0.25, within=0.008, patience=3.0)
+        def held() -> bool:
+            return self.model.support(name)[1] > 0.3
+
+        # What has slipped is no measure of where the palm has to go.
+        yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
+        if not held():
+            return "slipped"
         borne = [self.model.support(name)[1]]
 
         def floating() -> bool:
