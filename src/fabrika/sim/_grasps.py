@@ -18,15 +18,21 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._robot import Hand
+from fabrika.sim._robot import Hand, Pinch
 
 UPRIGHT_SHAPES = ("bottle", "can", "carton", "cup", "cylinder", "glass", "mug", "jar")
+_FLAT = ("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray")
+"""Shapes that no hand closes round an upright axis of."""
 DIPS = (0.12, 0.35, 0.55)
 """How far the fingers point down in a side grasp [rad]: more clears a fixture's edge better."""
 NECK = 0.65
 """Share of a bottle's height below its neck."""
 _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
+_SKIM = 0.004
+"""How far open fingertips keep above it when they reach around something low [m]."""
+_TURNS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.1, -1.1, 1.5, -1.5)
+"""How far from straight ahead a hand may point that takes something round [rad]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,21 @@ class Grasp:
     away: Array
     """(3,) unit vector in the palm's frame along which the hand comes and leaves: backwards."""
     cost: float
+    open: tuple[float, ...]
+    """Fingers' positions on the way there, and when it lets go."""
+    closed: tuple[float, ...]
+    """Fingers' positions that hold."""
+    releases: tuple[tuple[float, ...], ...] = ()
+    """Fingers' positions on the way from closed to open."""
+    above: bool = False
+    """Whether the hand comes from above, and leaves upwards."""
+    level: bool = True
+    """Whether the thing is set down level; else as it is held, and it rights itself."""
 
 
 def grasps(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad]."""
-    found = list(_side(hand, params, frame, facing))
+    found = [*_side(hand, params, frame, facing), *_top(hand, params, frame, facing)]
     return sorted(found, key=lambda grasp: grasp.cost)
 
 
@@ -53,25 +69,23 @@ def _extent(params: Mapping[str, Any]) -> tuple[float, float, float]:
     return radius, radius, params.get("height", 2 * radius)
 
 
-def _side(
-    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float
-) -> Iterator[Grasp]:
+def _side(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
     """Round an upright axis: of a round thing from any side, of a box from its faces."""
     depth, width, height = _extent(params)
     if params["kind"] == "bottle":
         height *= NECK
-    if height < 0.05:
+    if params["kind"] in _FLAT or height < 0.05:
         return
     # The palm's normal when the fingers point ahead: to the left for a right hand.
     s = hand.thumb[1]
     ahead = facing - s * pi / 2 - frame.yaw
     box = "width" in params
     if box:
-        turns = [(round((ahead + k * pi / 2) / (pi / 2)) * (pi / 2), k) for k in (-1, 0, 1)]
+        turns = [round((ahead + k * pi / 2) / (pi / 2)) * (pi / 2) for k in (-1, 0, 1)]
     else:
-        turns = [(ahead + a, a) for a in (0.0, -0.35, 0.35, -0.7, 0.7, -1.1, 1.1, 1.5, -1.5)]
+        turns = [ahead + turn for turn in _TURNS]
     middle = 0.52 * height
-    for turn, aside in turns:
+    for turn in turns:
         along = abs(round(np.cos(turn))) if box else 1
         half = (depth if along else width) if box else depth
         if 2 * half > hand.span or (box and 2 * (width if along else depth) > 0.16):
@@ -90,7 +104,94 @@ def _side(
             for at in {low, min(low + 0.02, highest), 0.5 * (low + highest)}:
                 palm = np.array([0.0, 0.0, at]) - offset
                 cost = 0.25 * off + 0.3 * (dip - DIPS[0]) + 1.5 * (at - lowest)
-                yield Grasp(Frame(palm, turned), np.array([0.0, 0.0, -1.0]), cost)
+                away = np.array([0.0, 0.0, -1.0])
+                yield Grasp(Frame(palm, turned), away, cost, hand.open, hand.closed, hand.releases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grip:
+    """A part of a thing that fingertips close on from above, in the thing's frame."""
+
+    middle: tuple[float, float]
+    """From above [m]."""
+    axis: float | None
+    """Direction along which the fingertips close [rad]; None if any will do."""
+    thick: float
+    """Along it [m]."""
+    height: float
+    """Of what is under the palm, from the thing's bottom [m]."""
+    cost: float = 0.0
+    up: float = 0.0
+    """How high the fingertips are to be, if not as low as they can [m]."""
+    level: bool = False
+    """Whether it has to be set down level: what is round would roll away."""
+
+
+def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
+    """Where a thing can be taken from above: across what is longest."""
+    kind = params["kind"]
+    if kind == "ball":
+        # Below a ball's middle fingertips would turn it, or reach under it.
+        radius = params["radius"]
+        yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
+    elif kind == "box":
+        depth, width, height = _extent(params)
+        for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
+            more = 2 * (thick - 2 * min(depth, width))
+            yield _Grip((0.0, 0.0), axis, thick, height, more)
+    elif kind == "lying":
+        for along in (0.0, 0.12, -0.12):
+            middle = (along * params["length"], 0.0)
+            yield _Grip(middle, pi / 2, 2 * params["radius"], 2 * params["radius"], abs(along))
+    elif kind == "cutlery":
+        yield _Grip((-0.05 * params["length"], 0.0), pi / 2, 0.014, params["height"])
+    elif kind == "shoe":
+        yield _Grip(
+            (-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"]
+        )
+    elif kind == "keys":
+        high = params["length"] + 2 * params["radius"]
+        yield _Grip((0.0, 0.0), pi / 2, params["fob"], high)
+
+
+def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
+    """From above: fingertips on both sides of what is thinnest."""
+    pinch = hand.pinch
+    if pinch is None:
+        return
+    for grip in _grips(params):
+        lowest = pinch.below + _SKIM
+        # What is higher is taken round its side: fingertips at its top would only just hold it.
+        if grip.thick > pinch.span or grip.height > pinch.above + lowest + 0.02:
+            continue
+        at = max(lowest, grip.up, grip.height - pinch.above)
+        if grip.axis is None:
+            turns = [facing - frame.yaw + turn for turn in _TURNS]
+        else:
+            turns = [grip.axis, grip.axis + pi]
+        for turn in turns:
+            off = abs(float(np.angle(np.exp(1j * (turn + frame.yaw - facing)))))
+            off = min(off, pi - off) if pinch.twin else off
+            cost = grip.cost + 0.15 * off
+            turned = _downwards(pinch, turn)
+            palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
+            yield Grasp(
+                Frame(palm, turned),
+                -np.array(pinch.down),
+                cost,
+                pinch.open,
+                pinch.closed,
+                above=True,
+                level=grip.level,
+            )
+
+
+def _downwards(pinch: Pinch, turn: float) -> Array:
+    """(3, 3) palm that comes from above, its fingertips closing along ``turn`` [rad]."""
+    down, across = np.array(pinch.down), np.array(pinch.across)
+    own = np.stack([down, across, np.cross(down, across)], axis=1)
+    below, along = np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0]
+    return np.asarray(np.stack([below, along, np.cross(below, along)], axis=1) @ own.T)
 
 
 def _palm(hand: Hand, normal: Array, dip: float) -> Array:

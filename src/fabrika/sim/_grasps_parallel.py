@@ -105,7 +105,8 @@ def _pinches(hand: Hand, piece: _Piece) -> Iterator[Grasp]:
             for share in (0.0, 0.5, 1.0) if highest > lowest else (0.0,) * (highest >= lowest):
                 at = np.array([*piece.at, lowest + share * (highest - lowest)])
                 cost = 0.1 * slant + 0.3 * abs(at[2] - 0.6 * piece.high)
-                yield Grasp(Frame(at - turn @ np.array(hand.pocket), turn), _BACK, cost)
+                palm = Frame(at - turn @ np.array(hand.pocket), turn)
+                yield Grasp(palm, _BACK, cost, hand.open, hand.closed, hand.releases)
 
 
 def pinch(across: float, slant: float, roll: float = 1.0) -> Array:

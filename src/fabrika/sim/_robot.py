@@ -41,6 +41,30 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pinch:
+    """How a hand takes something low from above, between its fingertips; in the palm's frame."""
+
+    open: tuple[float, ...]
+    """Fingers' positions on the way down."""
+    closed: tuple[float, ...]
+    """Fingers' positions that they are sent to, to hold."""
+    down: tuple[float, float, float]
+    """Unit vector that points down when the hand comes from above."""
+    across: tuple[float, float, float]
+    """Unit vector along which the fingertips close; level then."""
+    at: tuple[float, float, float]
+    """Where the middle of what it takes lies, between the open fingertips [m]."""
+    below: float
+    """How far the open fingertips reach below that point [m]."""
+    above: float
+    """How far what is taken may rise above that point before it meets the palm [m]."""
+    span: float
+    """Thickest thing that it takes [m]."""
+    twin: bool = False
+    """Whether it is the same the other way round, as a gripper of two equal fingers is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hand:
     """One hand: where its palm and its fingertips are."""
 
@@ -77,6 +101,8 @@ class Hand:
     """Fingers' positions to press a button; empty if it cannot."""
     tip: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """What then presses, in the palm's frame; it points along x [m]."""
+    pinch: Pinch | None = None
+    """How it takes things from above; None if it cannot."""
     bounds: tuple[float, float, float] = (-0.05, 0.15, 0.05)
     """How far the open hand goes from its palm's origin: back and forth along x, and to both
     sides along y [m]."""

@@ -43,6 +43,8 @@ BEFORE = 0.10
 """How far before a thing the hand stops, and looks again [m]."""
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
+EASE = 0.06
+"""How far beyond where they hold fingers are commanded [rad or m]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 
@@ -120,6 +122,7 @@ class Worker:
         self.limbs.start(first, self._torso())
         self.model = Model(robot, scenery, first)
         self.holds: dict[str, str] = {}
+        self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
         self.tried = 0
         self.log: list[Any] = []  # DEBUG
@@ -539,7 +542,7 @@ class Worker:
         model = self.look()
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
-        support = model.spot(place)[0].body if place else ""
+        support = model.spot(place)[0].body if place else "floor"
         facing = model.facing(place.partition(".")[0]) if place else model.stand()[2]
         deep = self._deep(place, frame.at) if place else 0.0
         ways = [
@@ -561,7 +564,6 @@ class Worker:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
-        near = {name: -0.003, support: CLOSE} if support else {name: -0.003}
         spare: dict[bytes, bool] = {}
         tried = 0
         for _, side, grasp, palm, base, drawn in options:
@@ -574,7 +576,8 @@ class Worker:
             tried += 1
             if tried > most:
                 return None
-            model.rehearsal.pose({self.robot.hands[side].fingers: np.array(self.robot.hands[side].open)})
+            model.rehearsal.pose({self.robot.hands[side].fingers: np.array(grasp.open)})
+            near = {name: -0.003, support: 0.0 if grasp.above else CLOSE}
             before = self._before(palm, grasp)
             half = Frame(palm.at + palm.turn @ (0.4 * BEFORE * grasp.away), palm.turn)
             over = Frame(palm.at + LIFT * UP, palm.turn)
@@ -630,7 +633,7 @@ class Worker:
             return failed
         self._draw(stand.drawn)
         hand = self.robot.hands[side]
-        self.limbs.joints[hand.fingers] = np.array(hand.open)
+        self.limbs.joints[hand.fingers] = np.array(grasp.open)
         yield from self.limbs.tick()
         base = self.look().base()
         palm = self.model.thing(name) * grasp.palm
@@ -655,15 +658,25 @@ class Worker:
             return Frame(at + turned @ (gap * grasp.away), turned)
 
         yield from self.goto(side, lambda: palm(BEFORE), within=0.012, patience=3.0)
-        yield from self.goto(side, lambda: palm(0.003), speed=0.2, within=0.003, patience=3.0)
-        hand = self.robot.hands[side]
-        yield from self.limbs.shape((side,), np.array(hand.closed), seconds=0.7)
+        gap = 0.0 if grasp.above else 0.003
+        yield from self.goto(side, lambda: palm(gap), speed=0.2, within=0.003, patience=3.0)
+        self.grips[side] = grasp
+        yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
         yield from self.limbs.wait(0.32)
+        self._ease(side, grasp)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         yield from self.goto(side, lambda: Frame(here.at + LIFT * UP, here.turn), speed=0.2, within=0.006, patience=3.0)
         self.model.look(self.limbs.seen)
         return "" if self._is_held(name, side) else "not-grasped"
+
+    def _ease(self, side: str, grasp: Grasp) -> None:
+        """Command fingers that hold no further than they need: what is rehearsed is what is."""
+        fingers = self.robot.hands[side].fingers
+        opened, closed = np.array(grasp.open), np.array(grasp.closed)
+        most = self.limbs.seen[f"joint/{fingers}"] + EASE * np.sign(closed - opened)
+        between = np.minimum(opened, closed), np.maximum(opened, closed)
+        self.limbs.joints[fingers] = clamp(most, *between)
 
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
@@ -674,18 +687,18 @@ class Worker:
     def _release(self, side: str, upwards: bool = False) -> Act:
         """Open, and leave the way that the hand comes, or upwards."""
         self.log.append((self.limbs.ticks, "release"))  # DEBUG
-        hand = self.robot.hands[side]
+        grasp = self.grips[side]
         self.holds.pop(side, None)
-        for posture in hand.releases:
+        for posture in grasp.releases:
             yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
-        yield from self.limbs.shape((side,), np.array(hand.open), seconds=0.5)
+        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
         away = loose - BEFORE * here.turn @ np.array(hand.approach) + 0.02 * UP
-        if upwards:
-            loose, away = here.at + 0.003 * UP, here.at + 0.16 * UP
+        if upwards or grasp.above:
+            loose, away = here.at + 0.003 * UP, here.at + (0.16 if upwards else 0.12) * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, lambda frame=frame: frame, speed=0.2, within=within, patience=3.0)
@@ -808,7 +821,7 @@ class Worker:
         model = self._look_holding(name, side, held)
         rehearsal, hand = model.rehearsal, self.robot.hands[side]
         palm_in_thing = held or self._in_palm(side, name).inverse()
-        palm_yaw, thing_yaw = self._hand_yaw(side), self._thing_yaw(name)
+        palm_yaw = self._hand_yaw(side)
         targets = self._targets(name, side, surface)
         drops = DROPS if surface.walls else (0.0,)
         options = []
@@ -817,7 +830,8 @@ class Worker:
             # What stands fixed turns a thing as its arm likes best.
             spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
             drop = drops[int(self.rng.integers(len(drops)))]
-            frame = Frame(at + drop * UP, yaw_rotation(thing_yaw + surface.facing + spin - palm_yaw))
+            turned = yaw_rotation(surface.facing + spin - palm_yaw) @ self._set(name, side)
+            frame = Frame(at + drop * UP, turned)
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
             total = cost + more + 0.8 * drop
@@ -827,7 +841,9 @@ class Worker:
                 total += self._askew(side, palm)
             options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
-        near = {surface.body: 0.006, name: 0.001}
+        grasp = self.grips[side]
+        # Fingertips that hold something low are as low as it is.
+        near = {surface.body: -0.03 if grasp.above else 0.006, name: 0.001}
         spare: dict[bytes, bool] = {}
         tried = 0
         for _, frame, palm, base, drop, drawn in options:
@@ -846,14 +862,15 @@ class Worker:
             if postures is None:
                 continue
             back = BEFORE * palm.turn @ np.array(hand.approach)
-            away = over if surface.walls else Frame(palm.at - back, palm.turn)
+            straight_up = surface.walls or grasp.above
+            away = Frame(palm.at + 0.12 * UP, palm.turn) if straight_up else Frame(palm.at - back, palm.turn)
             rehearsal.let_go()
             rehearsal.put(name, frame.at, frame.turn)
             # The open hand may touch what it lets go of, and nothing beside it.
-            rehearsal.pose({hand.fingers: np.array(hand.open)})
+            rehearsal.pose({hand.fingers: np.array(grasp.open)})
             beside = {surface.body: 0.002, name: -0.02}
             way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
-            if not surface.walls:
+            if not straight_up:
                 loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
                 half = loose - 0.5 * back
                 way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
@@ -892,8 +909,10 @@ class Worker:
         x = self._palm(side).turn[:, 0]
         return float(np.arctan2(x[1], x[0]))
 
-    def _thing_yaw(self, name: str) -> float:
-        return self.model.thing(name).yaw
+    def _set(self, name: str, side: str) -> Array:
+        """(3, 3) how a thing is set down: level, or as it is held; its yaw as it is now."""
+        there = self.model.thing(name)
+        return yaw_rotation(there.yaw) if self.grips[side].level else there.turn
 
     def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""
@@ -925,11 +944,18 @@ class Worker:
             palm = self._palm(side)
             there = self.model.thing(name)
             x, y, _ = there.turn[:, 2].tolist()
-            up = turn_by(clamp(np.array([y, -x, 0.0]), -0.3, 0.3))
+            tilt = np.array([y, -x, 0.0]) * self.grips[side].level
+            up = turn_by(clamp(tilt, -0.3, 0.3))
             at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
-        yield from self.goto(side, over, speed=0.25, within=0.008, patience=3.0)
+        def held() -> bool:
+            return self.model.support(name)[1] > 0.3
+
+        # What has slipped is no measure of where the palm has to go.
+        yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
+        if not held():
+            return "slipped"
         if stop:
             return ""
 
@@ -944,6 +970,14 @@ class Worker:
         yield from self.goto(side, lambda: down, speed=0.04, while_true=floating, patience=3.0)
         here = self._palm(side)
         yield from self.goto(side, lambda: Frame(here.at + 0.001 * UP, here.turn), speed=0.06, within=0.001, patience=0.5)
+
+        def pressing() -> bool:
+            return bool(self.limbs.seen["truth/contact"][0] > 20.0)
+
+        # The command is ahead of what was stopped by a touch: back until it no longer presses.
+        if pressing():
+            up = Frame(here.at + 0.02 * UP, here.turn)
+            yield from self.goto(side, lambda: up, speed=0.1, within=0.002, while_true=pressing)
         return ""
 
 

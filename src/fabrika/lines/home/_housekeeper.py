@@ -56,6 +56,7 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         "truth/support",
         *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
         *(f"truth/{joint}" for joint in joints),
+        *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
     )
 
     def story(first: Signals, rng: np.random.Generator, me: Narrator) -> Story:

@@ -1,0 +1,89 @@
+"""Laws of grasps: what they promise of the palm holds for every thing of the catalogue."""
+
+from math import pi
+
+import mujoco
+import numpy as np
+import pytest
+
+from fabrika.sim import CATALOGUE, CLOID_CLASS, draw_thing
+from fabrika.sim._grasps import Grasp, grasps
+from fabrika.sim._model import Frame
+from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._robot import driven_joints
+from fabrika.sim._scene import footprint
+
+SIDES = ("left", "right")
+
+
+def _grasps(instance: str, side: str, yaw: float) -> list[Grasp]:
+    params = draw_thing(np.random.default_rng(0), instance)
+    frame = Frame(np.array([1.0, 0.2, 0.9]), yaw_rotation(yaw))
+    return grasps(CLOID_CLASS.hands[side], params, frame, 0.3)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("instance", sorted(CATALOGUE))
+def test_a_grasp_is_a_frame_and_the_cheapest_comes_first(instance: str, side: str) -> None:
+    hand = CLOID_CLASS.hands[side]
+    found = _grasps(instance, side, 0.7)
+    assert [g.cost for g in found] == sorted(g.cost for g in found)
+    for grasp in found:
+        np.testing.assert_allclose(grasp.palm.turn @ grasp.palm.turn.T, np.eye(3), atol=1e-9)
+        assert np.linalg.det(grasp.palm.turn) == pytest.approx(1.0)
+        assert np.linalg.norm(grasp.away) == pytest.approx(1.0)
+        assert len(grasp.open) == len(grasp.closed) == len(CLOID_CLASS.groups[hand.fingers].names)
+
+
+@pytest.mark.parametrize("instance", sorted(CATALOGUE))
+def test_from_above_a_hand_leaves_upwards_and_the_thing_is_between_its_fingertips(
+    instance: str,
+) -> None:
+    pinch = CLOID_CLASS.hands["left"].pinch
+    assert pinch is not None
+    half = np.array(footprint(draw_thing(np.random.default_rng(0), instance)))
+    for grasp in _grasps(instance, "left", -1.2):
+        if not grasp.above:
+            continue
+        np.testing.assert_allclose(grasp.palm.turn @ grasp.away, [0.0, 0.0, 1.0], atol=1e-9)
+        at = grasp.palm.at + grasp.palm.turn @ np.array(pinch.at)
+        assert (np.abs(at[:2]) < half).all()
+        assert at[2] > pinch.below
+
+
+def test_what_turns_with_its_frame_is_grasped_alike() -> None:
+    """The same thing, turned together with the robot, has the same grasps."""
+    params = draw_thing(np.random.default_rng(0), "croissant")
+    hand = CLOID_CLASS.hands["right"]
+    for turn in (0.0, pi / 2, 2.0):
+        frame = Frame(np.zeros(3), yaw_rotation(0.4 + turn))
+        found = grasps(hand, params, frame, 0.1 + turn)
+        first = grasps(hand, params, Frame(np.zeros(3), yaw_rotation(0.4)), 0.1)
+        for one, other in zip(found, first, strict=True):
+            assert one.cost == pytest.approx(other.cost)
+            np.testing.assert_allclose(one.palm.at, other.palm.at, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_pinch_is_where_the_model_of_the_hand_has_it(side: str) -> None:
+    """Fingertips that are open stand on both sides of the point, and reach as low as said."""
+    hand = CLOID_CLASS.hands[side]
+    pinch = hand.pinch
+    assert pinch is not None
+    model = CLOID_CLASS.compile()
+    data = mujoco.MjData(model)
+    for actuator, value in zip(CLOID_CLASS.groups[hand.fingers].actuators, pinch.open, strict=True):
+        joints, share = driven_joints(model, model.actuator(actuator).id)
+        for joint in joints:
+            data.qpos[model.jnt_qposadr[joint]] = share * value
+    mujoco.mj_kinematics(model, data)
+    palm = data.body(hand.palm)
+    turn = palm.xmat.reshape(3, 3)
+    tips = {
+        f: turn.T @ (data.site(f"{side}_{f}_tip").xpos - palm.xpos) for f in ("thumb", "middle")
+    }
+    middle, down = (tips["thumb"] + tips["middle"]) / 2, np.array(pinch.down)
+    np.testing.assert_allclose(middle, pinch.at, atol=0.004)
+    assert (tips["middle"] - tips["thumb"]) @ np.array(pinch.across) > pinch.span
+    lowest = max(float(tip @ down) for tip in tips.values()) + 0.010
+    assert lowest - np.array(pinch.at) @ down == pytest.approx(pinch.below, abs=0.003)
