@@ -696,7 +696,7 @@ class Worker:
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
-        away = loose - BEFORE * here.turn @ np.array(hand.approach) + 0.02 * UP
+        away = loose + here.turn @ (BEFORE * grasp.away) + 0.02 * UP
         if upwards or grasp.above:
             loose, away = here.at + 0.003 * UP, here.at + (0.16 if upwards else 0.12) * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
