@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, draw_fixture, draw_thing, footprint
 from fabrika.sim._scene import height_of
 from fabrika.sim._scenery import Scenery
-from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, draw_fixture, draw_thing, footprint
 
 
 @given(st.integers(0, 10_000))

@@ -158,7 +158,8 @@ class Model:
         if owner not in self.built:
             return []
         built = self.built[owner]
-        bodies = [s.body for s in (*built.spots, *built.spaces) if s.name == name]
+        places: list[Spot | Space] = [*built.spots, *built.spaces]
+        bodies = [s.body for s in places if s.name == name]
         inner = any(space.name == "inside" for space in built.spaces)
         door = f"{owner}_door"
         found = [door] if door in self.parts and inner and name != "top" else []

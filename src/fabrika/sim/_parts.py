@@ -15,10 +15,11 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._reach import Act, Stand
 from fabrika.sim._robot import Hand
 
 if TYPE_CHECKING:
-    from fabrika.sim._work import Act, Stand, Worker
+    from fabrika.sim._work import Worker
 
 TILTS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far the palm may be turned about the bar from facing the panel [rad]."""
@@ -79,26 +80,34 @@ def press_part(worker: Worker, joint: str) -> Act:
             continue
         yield from worker.limbs.shape((side,), np.array(hand.point), seconds=0.4)
         part = worker.model.parts[joint]
-        depth = [0.0]
-
-        def pushed(joint: str = joint, most: float = part.open) -> bool:
-            worker.model.look(worker.limbs.seen)
-            depth[0] = max(depth[0], worker.model.opening(joint))
-            return depth[0] < 0.9 * most
-
+        button = _Button(worker, joint, 0.9 * part.open)
         into = Frame(palm.at + 0.02 * palm.turn[:, 0], palm.turn)
         back = Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn)
-        yield from worker.goto(side, lambda palm=palm: palm, speed=0.15, within=0.004, patience=3.0)
+        yield from worker.goto(side, palm, speed=0.15, within=0.004, patience=3.0)
         yield from worker.goto(
-            side, lambda into=into: into, speed=0.03, within=0.001, while_true=pushed, patience=3.0
+            side, into, speed=0.03, within=0.001, while_true=button.moves, patience=3.0
         )
-        yield from worker.goto(side, lambda back=back: back, speed=0.15, within=0.01, patience=3.0)
+        yield from worker.goto(side, back, speed=0.15, within=0.01, patience=3.0)
         yield from worker.limbs.shape((side,), np.array(hand.open), seconds=0.3)
         yield from worker.back_off(0.2)
         yield from worker.tuck(side)
-        if depth[0] >= 0.85 * part.open:
+        if button.deepest >= 0.85 * part.open:
             return ""
     return "not-pressed"
+
+
+class _Button:
+    """A button that is being pressed: how deep it went."""
+
+    def __init__(self, worker: Worker, joint: str, enough: float) -> None:
+        self._worker, self._joint, self._enough = worker, joint, enough
+        self.deepest = 0.0
+
+    def moves(self) -> bool:
+        """Whether it is not yet as deep as it is to go [m]."""
+        self._worker.model.look(self._worker.limbs.seen)
+        self.deepest = max(self.deepest, self._worker.model.opening(self._joint))
+        return self.deepest < self._enough
 
 
 def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
@@ -132,7 +141,9 @@ def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
 
 def ways_of(worker: Worker) -> list[tuple[str, tuple[float, ...]]]:
     """Hands that can point, and how."""
-    return [(s, h.point) for s, h in worker.robot.hands.items() if h.point and s not in worker.holds]
+    return [
+        (s, h.point) for s, h in worker.robot.hands.items() if h.point and s not in worker.holds
+    ]
 
 
 def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:
@@ -189,7 +200,7 @@ def _move(worker: Worker, joint: str, goal: float, pull: bool) -> Act:
         yield from worker.limbs.shape((grip.side,), np.array(hand.hook_open), seconds=UNHOOK)
         worker.model.look(worker.limbs.seen)
         away = on(BEFORE)
-        yield from worker.goto(grip.side, lambda away=away: away, speed=0.2, within=0.01, patience=3.0)
+        yield from worker.goto(grip.side, away, speed=0.2, within=0.01, patience=3.0)
         yield from worker.back_off(0.25)
         yield from worker.limbs.shape((grip.side,), np.array(hand.open), seconds=0.2)
         yield from worker.tuck(grip.side)
@@ -210,7 +221,9 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
     part, body = model.parts[joint], model.body(joint)
     out = body.turn @ np.array(part.out)
     level = float(np.hypot(out[0], out[1]))
-    facing = float(np.arctan2(-out[1], -out[0])) if level > 0.3 else model.facing(model.owner(joint))
+    facing = (
+        float(np.arctan2(-out[1], -out[0])) if level > 0.3 else model.facing(model.owner(joint))
+    )
     ways = []
     for side, hand in worker.robot.hands.items():
         if side in worker.holds or not hand.hook:
@@ -240,14 +253,14 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
             for at in steps[1:]:
                 rehearsal.move(joint, float(at))
                 moved = model.body(joint, float(at))
-                stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
+                stand = base_with(
+                    part.axis, body, moved, there, moved * palm, base, share, at - start
+                )
                 found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
                 if found is None:
                     break
                 joints.update(found[0])
             else:
-                from fabrika.sim._work import Stand
-
                 rehearsal.move(joint, start)
                 return Grip(side, palm, Stand(base, postures, drawn), _about(body, base), share)
         rehearsal.move(joint, start)

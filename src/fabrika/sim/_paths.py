@@ -2,8 +2,8 @@
 
 RRT-Connect (Kuffner and LaValle, "RRT-Connect: an efficient approach to single-query path
 planning", ICRA 2000) after a straight line was tried, then shortcuts. It is our own because equal
-scenarios have to give equal episodes: OMPL seeds its planners once a process, from a global generator,
-so what a worker planned before would change what it plans next.
+scenarios have to give equal episodes: OMPL seeds its planners once a process, from a generator that
+all share, so what a worker planned before would change what it plans next.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Space:
         return float(np.abs((two - one) / self.scale).max())
 
     def between(self, one: Array, two: Array) -> Array:
-        """(k, n) configurations on the straight line, no further apart than ``step``; not the first."""
+        """(k, n) configurations on the straight line, ``step`` apart at most; not the first."""
         count = max(1, int(np.ceil(self.far(one, two) / self.step)))
         return np.asarray(one + np.arange(1, count + 1)[:, None] / count * (two - one))
 
@@ -140,9 +140,7 @@ def _reach(space: Space, tree: _Tree, target: Array, free: Free) -> int | None:
             return new
 
 
-def _shorten(
-    space: Space, path: list[Array], free: Free, rng: np.random.Generator
-) -> list[Array]:
+def _shorten(space: Space, path: list[Array], free: Free, rng: np.random.Generator) -> list[Array]:
     """Cut corners wherever a straight line between two of them touches nothing."""
     for _ in range(_SHORTCUTS):
         if len(path) < 3:
@@ -151,5 +149,3 @@ def _shorten(
         if b - a > 1 and space.straight(path[a], path[b], free):
             path = path[: a + 1] + path[b:]
     return path
-
-

@@ -36,7 +36,6 @@ class Limbs:
     def start(self, observation: Signals, posture: Signals | None = None) -> None:
         """Begin at home. ``posture``: positions by group that spare joints are drawn to."""
         self.seen = observation
-        self.ticks=0  # DEBUG
         self.joints = {name: home.copy() for name, home in self.robot.home.items()}
         self._posture = {name: value.copy() for name, value in self.joints.items()}
         self._posture.update(posture or {})
@@ -49,7 +48,6 @@ class Limbs:
 
     def tick(self) -> Skill:
         """Send the commanded joints and take the next observation."""
-        self.ticks = getattr(self,"ticks",0) + 1  # DEBUG
         self.seen = yield {name: value.copy() for name, value in self.joints.items()}
 
     def wait(self, seconds: float) -> Skill:

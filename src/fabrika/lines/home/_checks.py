@@ -73,9 +73,7 @@ def _fall(name: str) -> Measure:
     return lambda episode: float(-np.min(episode.observations[f"truth/{name}"][:, 9]))
 
 
-def safety(
-    *things: str, robot: Robot = CLOID_CLASS, fall: float = 0.8
-) -> tuple[Check, ...]:
+def safety(*things: str, robot: Robot = CLOID_CLASS, fall: float = 0.8) -> tuple[Check, ...]:
     """Limits of the robot and of what it does to its surroundings.
 
     ``fall``: fastest that a thing may fall [m/s].

@@ -10,6 +10,7 @@ import numpy as np
 from fabrika._actor import Actor
 from fabrika._check import Check, Condition, held_to_end
 from fabrika._episode import Episode
+from fabrika._errors import ContractError
 from fabrika._registry import load
 from fabrika._task import Task
 from fabrika._world import World
@@ -184,9 +185,7 @@ def _painted(rng: Rng, params: dict[str, Any]) -> dict[str, Any]:
     return {**params, "rgba": [*(round(float(shade + t), 3) for t in tint), 1.0]}
 
 
-def _place_all(
-    page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
-) -> dict[str, Any]:
+def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool) -> dict[str, Any]:
     """Every thing with a place. What there is not stands outside. Raises `CrowdedError`."""
     spots = places(fixtures)
     things: dict[str, Any] = {}

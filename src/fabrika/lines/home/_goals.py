@@ -22,8 +22,8 @@ from fabrika._errors import UnknownNameError
 from fabrika._signals import Array
 from fabrika.lines.home._checks import at_rest, position, tilt, upright
 from fabrika.sim import Part, build_fixture, footprint
-from fabrika.sim._scene import height_of
 from fabrika.sim._pose import quaternion_rotation
+from fabrika.sim._scene import height_of
 
 LEVEL = 0.015
 """How far a thing's bottom may be from the plane that it stands on [m]."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -22,8 +22,10 @@ from fabrika.lines.home._goals import PREDICATES, WIDE
 from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._page import Goal, Page
 from fabrika.sim import Kinematics, Robot
+from fabrika.sim._put import Where
+from fabrika.sim._reach import Act
 from fabrika.sim._scenery import Scenery
-from fabrika.sim._work import Act, Where, Worker
+from fabrika.sim._work import Worker
 
 _MOST = 40
 """Steps until it gives up."""
@@ -127,9 +129,9 @@ def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
         elif goal.predicate == "open" and not _holds(goal, worker):
             yield _opening(worker, names[0])
         elif goal.predicate == "pressed" and names[0] not in pressed:
-            yield Step(f"press {_said(names[0])}", lambda n=names[0]: _press(worker, n, pressed))
+            yield Step(f"press {_said(names[0])}", partial(_press, worker, names[0], pressed))
         elif goal.predicate == "closed" and not _holds(goal, worker):
-            yield Step(f"close {_said(names[0])}", lambda n=names[0]: worker.close(n))
+            yield Step(f"close {_said(names[0])}", partial(worker.close, names[0]))
 
 
 def _said(name: str) -> str:
@@ -170,9 +172,9 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
     """Steps that end with the thing at its place."""
     if how == "stacked":
         for goal in page.goals:
-            if goal.args[0] == place and goal.predicate in ("on", "stacked", "inside"):
-                if not _holds(goal, worker):
-                    yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
+            below = goal.args[0] == place and goal.predicate in ("on", "stacked", "inside")
+            if below and not _holds(goal, worker):
+                yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
     shut = _shut(worker, place) if "." in place else ""
     if thing not in worker.holds.values():
         if shut:

@@ -88,9 +88,7 @@ def robot_variation(rng: Rng, robot: Robot = CLOID_CLASS) -> dict[str, Any]:
             "latency": int(rng.integers(1, 4)),
             "dropout": between(rng, 0.0, 0.1),
         },
-        "view": {
-            name: [between(rng, -0.006, 0.006) for _ in range(3)] for name in robot.cameras
-        },
+        "view": {name: [between(rng, -0.006, 0.006) for _ in range(3)] for name in robot.cameras},
         "look": sample_look(rng),
     }
 

@@ -1,0 +1,347 @@
+"""Skills that set things down: on spots, into spaces and vessels, on one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import hypot, pi, sin
+
+import numpy as np
+
+from fabrika._signals import Array
+from fabrika.sim._joinery import Space as Room
+from fabrika.sim._model import Frame
+from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._reach import BEFORE, UP, Act, Reacher, Stand
+from fabrika.sim._robot import clamp
+from fabrika.sim._scene import footprint, height_of, reach_of
+
+BORNE, PRESSED = 1.2, 20.0
+"""Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
+SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
+"""How far what is put down may be turned from how it is held [rad]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """Where a thing may be set down."""
+
+    frame: Frame
+    """Its middle; x towards the robot."""
+    half: tuple[float, float]
+    """Half of its extent along x and y [m]."""
+    body: str
+    """What bears the thing."""
+    facing: float
+    """Yaw of a base that faces it [rad]."""
+    edge: float
+    """How far its middle is from the edge that the robot reaches over [m]."""
+    walls: bool = False
+    """Whether walls stand around it: the thing may be let fall over them, upright or not."""
+
+    @property
+    def above(self) -> float:
+        """From how high over it a thing is brought down [m]."""
+        return 0.15 if self.walls else 0.06
+
+
+Where = Callable[[], Surface]
+"""A surface, as it is when asked."""
+DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
+"""How far a thing may be let fall between walls [m]."""
+
+
+class Placer(Reacher):
+    """Sets down what a hand holds, and lets go of it."""
+
+    def _release(self, side: str, upwards: bool = False) -> Act:
+        """Open, and leave the way that the hand comes, or upwards."""
+        grasp = self.grips[side]
+        self.holds.pop(side, None)
+        for posture in grasp.releases:
+            yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
+        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
+        self.model.look(self.limbs.seen)
+        here = self._palm(side)
+        # Back along the fingers first: a thumb that lies against the thing would drag it.
+        loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
+        away = loose + here.turn @ (BEFORE * grasp.away) + 0.02 * UP
+        if upwards or grasp.above:
+            loose, away = here.at + 0.003 * UP, here.at + (0.16 if upwards else 0.12) * UP
+        for goal, within in ((loose, 0.006), (away, 0.01)):
+            frame = Frame(goal, here.turn)
+            yield from self.goto(side, frame, speed=0.2, within=within, patience=3.0)
+        return ""
+
+    # -- put ---------------------------------------------------------------------------------
+
+    def put(self, name: str, place: str) -> Act:
+        """Stand a held thing on a spot; let go of it, and step back."""
+        return (yield from self._set_down(name, lambda: self._on(place)))
+
+    def put_in(self, name: str, place: str) -> Act:
+        """Put a held thing into a space of a fixture, or into another thing."""
+        return (yield from self._set_down(name, lambda: self._within(place)))
+
+    def stack(self, name: str, lower: str) -> Act:
+        """Stand a held thing on another one, middle over middle."""
+        return (yield from self._set_down(name, lambda: self._top(lower)))
+
+    def where(self, how: str, place: str) -> Surface:
+        """What a thing is put on to be "on" a spot, "inside" of a place or "stacked" on a thing."""
+        return {"on": self._on, "inside": self._within, "stacked": self._top}[how](place)
+
+    def _on(self, place: str) -> Surface:
+        spot, frame = self.model.spot(place)
+        facing = self.model.facing(place.partition(".")[0])
+        walls = spot.body in self.model.parts  # a drawer, a rack
+        return Surface(frame, spot.half, spot.body, facing, spot.half[0] + 0.03, walls)
+
+    def _within(self, place: str) -> Surface:
+        model = self.model
+        if place in model.things:
+            frame, params = model.thing(place), model.things[place]
+            x, y = footprint(params)
+            under = model.under(place)
+            facing = model.facing(under.partition(".")[0]) if under else float(model.stand()[2])
+            turn = yaw_rotation(facing + pi)
+            quarter = abs(sin(frame.yaw - facing)) > 0.7
+            half = (y, x) if quarter else (x, y)
+            edge = self._deep(under, frame.at) if under else 0.3
+            raised = Frame(frame.at + float(params.get("wall", 0.006)) * UP, turn)
+            return Surface(raised, (half[0] - 0.015, half[1] - 0.015), place, facing, edge, True)
+        space, frame = model.space(place)
+        owner = place.partition(".")[0]
+        found = [s for s in model.built[owner].spots if s.body == space.body]
+        inner = [s for s in found if _inside(s.middle, space)]
+        spot = inner[int(self.rng.integers(len(inner)))]
+        surface = self._on(f"{owner}.{spot.name}")
+        return replace(surface, walls=surface.walls or spot.name == "floor")
+
+    def _top(self, lower: str) -> Surface:
+        frame, params = self.model.thing(lower), self.model.things[lower]
+        under = self.model.under(lower)
+        facing = (
+            self.model.facing(under.partition(".")[0]) if under else float(self.model.stand()[2])
+        )
+        edge = self._deep(under, frame.at) if under else 0.3
+        top = Frame(frame.at + height_of(params) * UP, yaw_rotation(facing + pi))
+        return Surface(top, (0.0, 0.0), lower, facing, edge)
+
+    def _set_down(self, name: str, where: Callable[[], Surface]) -> Act:
+        """Set a held thing down on a surface, as it is then; let go of it, and step back."""
+        side = next(s for s, n in self.holds.items() if n == name)
+        failed = "no-place"
+        for _ in range(2):
+            self.look()
+            surface = where()
+            found = self._find_place(name, side, surface)
+            if found is None:
+                return "no-place"
+            target, drop, stand = found
+            failed = yield from self.drive(stand.base)
+            if failed:
+                continue
+            self._draw(stand.drawn)
+            failed = yield from self._over(name, side, target, stand, surface.above)
+            if failed:
+                continue
+            self.look()
+            if name not in self.holds.values() or self.model.support(name)[1] < 0.3:
+                failed = "slipped"
+            else:
+                failed = yield from self._lower(name, side, target, stop=drop > 0.0)
+            yield from self._release(side, upwards=surface.walls)
+            yield from self.back_off(0.3)
+            yield from self.tuck(side)
+            return failed
+        return failed
+
+    def _find_place(
+        self,
+        name: str,
+        side: str,
+        surface: Surface,
+        most: int = 250,
+        held: Frame | None = None,
+    ) -> tuple[Frame, float, Stand] | None:
+        """Where the thing is to come to, how far it falls from there, where the base stands.
+
+        ``held``: the palm in the thing's frame, if it is not held yet.
+        """
+        model = self._look_holding(name, side, held)
+        rehearsal, hand = model.rehearsal, self.robot.hands[side]
+        palm_in_thing = held or self._in_palm(side, name).inverse()
+        palm_yaw = self._hand_yaw(side)
+        targets = self._targets(name, side, surface)
+        drops = DROPS if surface.walls else (0.0,)
+        options = []
+        for way, stand, turn, index in self._drawn_options(len(targets)):
+            cost, at, deep = targets[way]
+            # What stands fixed turns a thing as its arm likes best.
+            spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
+            drop = drops[int(self.rng.integers(len(drops)))]
+            turned = yaw_rotation(surface.facing + spin - palm_yaw) @ self._set(name, side)
+            frame = Frame(at + drop * UP, turned)
+            palm = frame * palm_in_thing
+            more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
+            total = cost + more + 0.8 * drop
+            if self.robot.drives:
+                total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
+            else:
+                total += self._askew(side, palm)
+            options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
+        options.sort(key=lambda option: option[0])
+        grasp = self.grips[side]
+        # Fingertips that hold something low are as low as it is.
+        near = {surface.body: -0.03 if grasp.above else 0.006, name: 0.001}
+        spare: dict[bytes, bool] = {}
+        tried = 0
+        for _, frame, palm, base, drop, drawn in options:
+            key = np.round(base, 2).tobytes()
+            if key not in spare and self.robot.drives:
+                rehearsal.pose(self._at(base, self._arms()))
+                spare[key] = rehearsal.clear(0.004)
+            if not spare.get(key, True):
+                continue
+            tried += 1
+            if tried > most:
+                return None
+            there = Frame(palm.at + 0.003 * UP, palm.turn)
+            over = Frame(palm.at + surface.above * UP, palm.turn)
+            postures = self.rehearse(side, base, ((there, near, 0.003), (over, near, 0.004)), drawn)
+            if postures is None:
+                continue
+            back = BEFORE * palm.turn @ np.array(hand.approach)
+            straight_up = surface.walls or grasp.above
+            away = (
+                Frame(palm.at + 0.12 * UP, palm.turn)
+                if straight_up
+                else Frame(palm.at - back, palm.turn)
+            )
+            rehearsal.let_go()
+            rehearsal.put(name, frame.at, frame.turn)
+            # The open hand may touch what it lets go of, and nothing beside it.
+            rehearsal.pose({hand.fingers: np.array(grasp.open)})
+            beside = {surface.body: 0.002, name: -0.02}
+            way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
+            if not straight_up:
+                loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
+                half = loose - 0.5 * back
+                way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+            left = self.rehearse(side, base, way_out, drawn)
+            self._look_holding(name, side, held)
+            if left is not None:
+                if self.route(base) is not None:
+                    return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
+                spare[key] = False
+        return None
+
+    def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
+        """Free points of a surface: cost, place, distance from the edge; the best first."""
+        model, middle, found = self.model, surface.frame, []
+        others = [
+            (*model.thing(n).at[:2], reach_of(p))
+            for n, p in model.things.items()
+            if n not in (name, surface.body) and abs(model.thing(n).at[2] - middle.at[2]) < 0.2
+        ]
+        radius = min(reach_of(model.things[name]), 0.1)
+        inset = min(radius, 0.04) if surface.walls else 0.02
+        rest = self._resting(side)
+        for _ in range(60):
+            x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(surface.half) - inset, 0.0)
+            at = middle.point(x, y, 0.0)
+            gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
+            if gap >= (0.0 if surface.walls else 0.015):
+                deep = surface.edge - x
+                # What stands fixed reaches best what is near.
+                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
+                found.append((far - 0.5 * min(gap, 0.12), at, deep))
+        return sorted(found, key=lambda target: target[0])[:16]
+
+    def _hand_yaw(self, side: str) -> float:
+        """Direction of the fingers, from above [rad]."""
+        x = self._palm(side).turn[:, 0]
+        return float(np.arctan2(x[1], x[0]))
+
+    def _set(self, name: str, side: str) -> Array:
+        """(3, 3) how a thing is set down: level, or as it is held; its yaw as it is now."""
+        there = self.model.thing(name)
+        return yaw_rotation(there.yaw) if self.grips[side].level else there.turn
+
+    def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
+        """Bring the thing over its place: straight, or around what is in the way."""
+
+        def over(above: float) -> Frame:
+            return Frame(target.at + above * UP, target.turn) * self._in_palm(side, name).inverse()
+
+        self.look()
+        goal = over(high)
+        if self._straight(side, [goal], {}):
+            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015)
+            return ""
+        posture = self._solve(
+            side, goal, self.model.base(), {**self.limbs.joints, **stand.postures[1]}
+        )
+        if posture is None:
+            return "out-of-reach"
+        self.events.append("over by path")
+        path = self._arm_path(side, posture, {})
+        if path is None:
+            return "no-way"
+        yield from self.limbs.follow(path, speed=0.35)
+        return ""
+
+    def _lower(self, name: str, side: str, target: Frame, stop: bool) -> Act:
+        """Over the place, then down until it bears the thing, or (``stop``) to where it falls."""
+
+        def over() -> Frame:
+            palm = self._palm(side)
+            there = self.model.thing(name)
+            x, y, _ = there.turn[:, 2].tolist()
+            tilt = np.array([y, -x, 0.0]) * self.grips[side].level
+            up = turn_by(clamp(tilt, -0.3, 0.3))
+            at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
+            return Frame(at, up @ palm.turn)
+
+        def held() -> bool:
+            return self.model.support(name)[1] > 0.3
+
+        # What has slipped is no measure of where the palm has to go.
+        yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
+        if not held():
+            return "slipped"
+        if stop:
+            return ""
+
+        def floating() -> bool:
+            self.model.look(self.limbs.seen)
+            borne, pressed = self.model.support(name)[0], self.limbs.seen["truth/contact"][0]
+            return bool(borne < BORNE and pressed < PRESSED)
+
+        self.model.look(self.limbs.seen)
+        here = self._palm(side)
+        down = Frame(here.at - 0.08 * UP, here.turn)
+        yield from self.goto(side, down, speed=0.04, while_true=floating, patience=3.0)
+        here = self._palm(side)
+        yield from self.goto(
+            side,
+            Frame(here.at + 0.001 * UP, here.turn),
+            speed=0.06,
+            within=0.001,
+            patience=0.5,
+        )
+
+        def pressing() -> bool:
+            return bool(self.limbs.seen["truth/contact"][0] > 20.0)
+
+        # The command is ahead of what was stopped by a touch: back until it no longer presses.
+        if pressing():
+            up = Frame(here.at + 0.02 * UP, here.turn)
+            yield from self.goto(side, up, speed=0.1, within=0.002, while_true=pressing)
+        return ""
+
+
+def _inside(point: Sequence[float], space: Room) -> bool:
+    """Whether a point is in a space, both in the frame of one body."""
+    return all(a - 0.02 <= p <= b for p, a, b in zip(point, space.low, space.high, strict=True))

@@ -1,0 +1,483 @@
+"""A robot at work: what it knows, how its base drives, how its arms get to where they are to be.
+
+What a hand does there is in `_put` and `_work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from math import cos, hypot, pi, sin
+
+import numpy as np
+
+from fabrika._signals import Array, Signals
+from fabrika.sim._grasps import Grasp
+from fabrika.sim._kinematics import Kinematics, Pose
+from fabrika.sim._model import Frame, Model
+from fabrika.sim._paths import Space, plan
+from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._robot import Robot
+from fabrika.sim._scenery import Scenery
+from fabrika.sim._skills import Limbs
+
+Act = Generator[Signals, Signals, str]
+"""A skill: yields actions, is sent observations, returns why it failed, or nothing."""
+
+UP = np.array([0.0, 0.0, 1.0])
+MARGIN = 0.018
+"""What has to stay free around the robot on its way [m]."""
+CLOSE = 0.003
+"""What has to stay free between a hand and what bears the thing that it takes [m]."""
+EXACT = 0.006
+"""Largest error of a posture [m]."""
+BEFORE = 0.10
+"""How far before a thing the hand stops, and looks again [m]."""
+AHEAD = (0.42, 0.36, 0.48, 0.54, 0.60)
+ASIDE = (0.20, 0.28, 0.12, 0.04)
+TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
+"""Where a hand's goal may lie in the base frame [m], and how far the base may be turned from
+facing it squarely [rad]."""
+BEST = (0.44, 0.19)
+"""Where it lies best [m]: near the middle of what an arm of this class reaches."""
+PLACES = tuple(product(AHEAD, ASIDE))
+OPTIONS = 1200
+"""Ways to do a thing that are drawn; they are tried from the cheapest on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """A place for the base, and postures of lift and arm there, by group."""
+
+    base: Array
+    postures: tuple[dict[str, Array], ...]
+    drawn: dict[str, Array]
+    """What spare joints of the arm are drawn to."""
+
+
+class Reacher:
+    """One robot at work: its limbs, its picture of the scene, what it holds."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        kinematics: Kinematics,
+        scenery: Scenery,
+        first: Signals,
+        rng: np.random.Generator,
+        dt: float,
+    ) -> None:
+        self.robot, self.kinematics, self.rng = robot, kinematics, rng
+        self.limbs = Limbs(robot, kinematics, dt)
+        self.rest = {h.arm: np.array(h.rest) for h in robot.hands.values()}
+        self.limbs.start(first, self._torso())
+        self.model = Model(robot, scenery, first)
+        self.holds: dict[str, str] = {}
+        self.grips: dict[str, Grasp] = {}
+        self.drawn = dict(self.rest)
+        self.tried = 0
+        self.events: list[str] = []
+
+    def _torso(self) -> dict[str, Array]:
+        return {name: self.robot.home[name] for name in self.robot.torso}
+
+    # -- the model ---------------------------------------------------------------------------
+
+    def look(self) -> Model:
+        """The picture of the scene, brought up to date; what is held goes with its hand."""
+        model = self.model
+        model.rehearsal.let_go()
+        model.look(self.limbs.seen)
+        model.rehearsal.pose({n: v for n, v in self.limbs.joints.items() if n != "base"})
+        for hand in self.robot.hands.values():  # fingers are where they were stopped
+            model.rehearsal.pose({hand.fingers: self.limbs.seen[f"joint/{hand.fingers}"]})
+        for side, name in self.holds.items():
+            held = self._in_palm(side, name)
+            model.rehearsal.hold(name, side, held.at, held.turn)
+        return model
+
+    def _arms(self) -> dict[str, Array]:
+        """Commands of all but the base and the fingers."""
+        fingers = {hand.fingers for hand in self.robot.hands.values()}
+        return {n: v for n, v in self.limbs.joints.items() if n != "base" and n not in fingers}
+
+    def _palm(self, side: str) -> Frame:
+        """Where a palm truly is, in the world: from the base's place and the arm's command."""
+        at, turn = self.limbs.kinematics.palm(self.limbs.joints, side)
+        return self.model.base() * Frame(at, turn)
+
+    def _in_palm(self, side: str, name: str) -> Frame:
+        return self._palm(side).inverse() * self.model.thing(name)
+
+    # -- the base ----------------------------------------------------------------------------
+
+    def left(self, goal: Array) -> Array:
+        """What is left to drive, in the frame of the odometry."""
+        self.model.look(self.limbs.seen)
+        at = self.model.stand()
+        turn = yaw_rotation(float(self.limbs.joints["base"][2]) - at[2])
+        x, y, _ = turn @ np.array([goal[0] - at[0], goal[1] - at[1], 0.0])
+        return np.array([x, y, (goal[2] - at[2] + pi) % (2 * pi) - pi])
+
+    def _base_space(self) -> Space:
+        return Space(
+            np.array([-1.7, -1.7, -pi]), np.array([1.7, 1.7, pi]), np.array([1.0, 1.0, 1.2]), 0.04
+        )
+
+    def route(self, goal: Array, margin: float = 0.03) -> list[Array] | None:
+        """Corners of a way for the base, arms as they are; None if there is none."""
+        model = self.look()
+        here = model.stand()
+        goal = goal.copy()
+        goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
+        space = self._base_space()
+        if not self.robot.drives:
+            return []
+
+        def free(q: Array) -> bool:
+            model.rehearsal.pose({"base": q})
+            # Near its start the base may be as near to things as it stands now.
+            return model.rehearsal.clear(
+                margin if space.far(here, q) > 0.15 else min(margin, 0.004)
+            )
+
+        return plan(space, here, goal, free, self.rng, 300)
+
+    def drive(self, goal: Array, *, speed: float = 0.5, within: float = 0.012) -> Act:
+        """Bring the base to (x, y, yaw) in the world, arms as they are."""
+        corners = self.route(goal)
+        if corners is None:
+            return "no-way"
+        for index, corner in enumerate(corners):
+            last = index == len(corners) - 1
+            yield from self.limbs.drive(
+                partial(self.left, corner),
+                speed=speed,
+                within=within if last else 0.08,
+            )
+        return ""
+
+    def back_off(self, far: float = 0.4) -> Act:
+        """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+        if not self.robot.drives:
+            return ""
+        model = self.look()
+        here = model.stand()
+        away = yaw_rotation(here[2]) @ np.array([-1.0, 0.0, 0.0])
+        free = 0.0
+        for step in np.arange(0.02, far + 0.01, 0.04):
+            model.rehearsal.pose({"base": here + np.array([*(step * away[:2]), 0.0])})
+            if not model.rehearsal.clear(0.004 if step < 0.15 else 0.012):
+                break
+            free = float(step)
+        if free < 0.03:
+            return "stuck"
+        goal = here + np.array([*(free * away[:2]), 0.0])
+        yield from self.limbs.drive(lambda: self.left(goal), speed=0.4, within=0.05)
+        return ""
+
+    # -- an arm ------------------------------------------------------------------------------
+
+    def _groups(self, side: str) -> tuple[str, ...]:
+        return (*self.robot.torso, self.robot.hands[side].arm)
+
+    def _solve(
+        self, side: str, palm: Frame, base: Frame, joints: Signals, drawn: Signals | None = None
+    ) -> dict[str, Array] | None:
+        """Postures of torso and arm that bring the palm there; None if they do not.
+
+        ``joints``: where they begin; ``drawn``: what spare joints are drawn to.
+        """
+        local = base.inverse() * palm
+        goal, most = (local.at, local.turn), 30
+        now = {name: joints[name] for name in self._groups(side)}
+        posture = {**self.limbs.joints, **(drawn or self.drawn), **self._torso()}
+        last = 9.0
+        for count in range(most):
+            solved, left = self.kinematics.solve({side: goal}, {**joints, **now}, posture)
+            if left < EXACT / 2:
+                return now
+            if count > 12 and left > 0.8 * last:
+                return None
+            if count % 6 == 5:
+                last = left
+            now = solved
+        return None
+
+    def _arm_path(
+        self, side: str, target: Mapping[str, Array], near: Mapping[str, float]
+    ) -> list[dict[str, Array]] | None:
+        """Corners for torso and arm from where they are commanded to be to a target."""
+        model = self.look()
+        names = tuple(target)
+        groups = [self.robot.groups[name] for name in names]
+        edges = np.cumsum([0, *(len(g.names) for g in groups)])
+
+        def split(q: Array) -> dict[str, Array]:
+            return {n: q[a:b] for n, a, b in zip(names, edges[:-1], edges[1:], strict=True)}
+
+        start = np.concatenate([self.limbs.joints[name] for name in names])
+        goal = np.concatenate([target[name] for name in names])
+        space = Space(
+            np.concatenate([np.array(g.low) for g in groups]),
+            np.concatenate([np.array(g.high) for g in groups]),
+            np.concatenate(
+                [
+                    0.35 * np.ones(len(g.names)) if n in self.robot.torso else np.ones(len(g.names))
+                    for n, g in zip(names, groups, strict=True)
+                ]
+            ),
+        )
+        margins = []
+        for end in (start, goal):
+            model.rehearsal.pose(split(end))
+            kept = (m for m in (MARGIN, 0.010, 0.004) if model.rehearsal.clear(m, near))
+            margins.append(next(kept, 0.0))
+
+        def free(q: Array) -> bool:
+            # Near its ends the arm may be as near to things as it is there.
+            ends = zip((start, goal), margins, strict=True)
+            margin = min((m for end, m in ends if space.far(end, q) < 0.3), default=MARGIN)
+            model.rehearsal.pose(split(q))
+            return model.rehearsal.clear(margin, near)
+
+        found = plan(space, start, goal, free, self.rng, 300)
+        return None if found is None else [split(q) for q in found]
+
+    def _straight(self, side: str, goals: Sequence[Frame], near: Mapping[str, float]) -> bool:
+        """Whether the palm can go straight from where it is through the goals, touching nothing."""
+        model, base = self.look(), self.model.base()
+        joints = {name: v.copy() for name, v in self.limbs.joints.items()}
+        here = self._palm(side)
+        for goal in goals:
+            far = float(np.linalg.norm(goal.at - here.at))
+            for step in range(1, max(2, int(far / 0.04) + 1) + 1):
+                share = step / max(2, int(far / 0.04) + 1)
+                at = here.at + share * (goal.at - here.at)
+                found = self._solve(side, Frame(at, goal.turn), base, joints)
+                if found is None:
+                    return False
+                joints.update(found)
+                model.rehearsal.pose(found)
+                if not model.rehearsal.clear(CLOSE, near):
+                    return False
+            here = goal
+        return True
+
+    def goto(
+        self,
+        side: str,
+        goal: Frame | Callable[[], Frame],
+        *,
+        speed: float = 0.35,
+        within: float = 0.004,
+        while_true: Callable[[], bool] = lambda: True,
+        patience: float = 6.0,
+    ) -> Act:
+        """The palm straight to a goal in the world, fixed or asked anew every tick."""
+
+        def local() -> Pose:
+            self.model.look(self.limbs.seen)
+            there = goal if isinstance(goal, Frame) else goal()
+            frame = self.model.base().inverse() * there
+            return frame.at, frame.turn
+
+        self.limbs.refresh()
+        yield from self.limbs.move(
+            {side: local}, speed=speed, within=within, while_true=while_true, patience=patience
+        )
+        return ""
+
+    def tuck(self, side: str) -> Act:
+        """The arm to its rest, around what is in the way; the base first makes room for it."""
+        arm = self.robot.hands[side].arm
+        path = self._arm_path(side, {arm: self.rest[arm]}, {})
+        if path is None:
+            yield from self._make_room({arm: self.rest[arm]})
+            path = self._arm_path(side, {arm: self.rest[arm]}, {})
+        if path is None:
+            return "no-way"
+        yield from self.limbs.follow(path)
+        return ""
+
+    def _make_room(self, posture: Signals) -> Act:
+        """Drive to the nearest place where a posture touches nothing."""
+        if not self.robot.drives:
+            return "no-room"
+        model = self.look()
+        here = model.stand()
+        for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):
+            offset = yaw_rotation(float(here[2] + angle)) @ np.array([far, 0.0, 0.0])
+            goal = here + np.array([offset[0], offset[1], 0.0])
+            model.rehearsal.pose(self._at(goal, {**self._arms(), **posture}))
+            if model.rehearsal.clear(MARGIN) and self.route(goal, 0.01) is not None:
+                return (yield from self.drive(goal, within=0.03))
+            model = self.look()
+        return "no-room"
+
+    # -- where to stand ----------------------------------------------------------------------
+
+    def _draw(self, drawn: dict[str, Array]) -> None:
+        self.drawn = drawn
+        self.limbs.draw(drawn)
+
+    def _deep(self, place: str, at: Array) -> float:
+        """How far behind the front edge of a spot a point is [m]."""
+        spot, middle = self.model.spot(place)
+        return float(spot.half[0] + 0.03 - (middle.turn.T @ (at - middle.at))[0])
+
+    def _drawn(self, side: str) -> list[dict[str, Array]]:
+        """What an arm's spare joints may be drawn to."""
+        hand = self.robot.hands[side]
+        return [{**self.rest, hand.arm: np.array(posture)} for posture in hand.postures]
+
+    def _drawn_options(self, ways: int) -> list[list[int]]:
+        """Random ways, stands, turns and arm postures to try, as indices."""
+        if not ways:
+            return []
+        stands = (len(PLACES), len(TURNS)) if self.robot.drives else (1, 1)
+        postures = min(len(hand.postures) for hand in self.robot.hands.values())
+        most = [ways, *stands, postures]
+        found: list[list[int]] = self.rng.integers(0, most, (OPTIONS, 4)).tolist()
+        return found
+
+    def _stand(
+        self, side: str, at: Array, facing: float, stand: int, turn: int
+    ) -> tuple[float, Array]:
+        """Cost and place of a base from which a hand may reach a point."""
+        if not self.robot.drives:
+            return 0.0, self.model.stand()
+        s = 1.0 if side == "left" else -1.0
+        ahead, aside = PLACES[stand]
+        yaw = facing + TURNS[turn]
+        c, d = cos(yaw), sin(yaw)
+        base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
+        cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
+        return cost, base
+
+    def rehearse(
+        self,
+        side: str,
+        base: Array,
+        goals: Sequence[tuple[Frame, Mapping[str, float], float]],
+        drawn: Signals,
+        start: Signals | None = None,
+    ) -> tuple[dict[str, Array], ...] | None:
+        """Postures for palm goals in turn, from a base; None if one fails or touches anything.
+
+        ``goals``: palm in the world, what may be near, margin [m].
+        """
+        self.tried += 1
+        frame = Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(base[2]))
+        rehearsal, found = self.model.rehearsal, []
+        joints: Signals = start or {**self.limbs.joints, **drawn, **self._torso()}
+        # The other arm is not where it was last tried.
+        rehearsal.pose(
+            {hand.arm: self.limbs.joints[hand.arm] for hand in self.robot.hands.values()}
+        )
+        for palm, near, margin in goals:
+            posture = self._solve(side, palm, frame, joints, drawn)
+            if posture is None:
+                return None
+            rehearsal.pose(self._at(base, posture))
+            if not rehearsal.clear(margin, near):
+                return None
+            joints = {**joints, **posture}
+            found.append(posture)
+        return tuple(found)
+
+    def _at(self, base: Array, joints: Mapping[str, Array]) -> dict[str, Array]:
+        """Joints, with the base where it is to be if the robot drives."""
+        return {**joints, "base": base} if self.robot.drives else dict(joints)
+
+    def settle(self) -> Act:
+        """Both arms to their rest, where they hold nothing."""
+        idle = {s: h.arm for s, h in self.robot.hands.items() if s not in self.holds}
+        target = {arm: self.rest[arm] for arm in idle.values()}
+        path = self._arm_path("", target, {})
+        if path is not None:
+            yield from self.limbs.follow(path, speed=0.6)
+            return ""
+        for side in idle:
+            yield from self.tuck(side)
+        return ""
+
+    def stands_for(
+        self, ways: Sequence[tuple[str, Frame, float, Frame]], facing: float
+    ) -> Iterator[tuple[str, Frame, Array, dict[str, Array]]]:
+        """Hand, way, base and arm posture to try, the cheapest first; bases that touch nothing.
+
+        ``ways``: hand, palm in the world, cost, and what is given back of it.
+        """
+        options = []
+        for way, stand, turn, index in self._drawn_options(len(ways)):
+            side, palm, cost, given = ways[way]
+            more, base = self._stand(side, palm.at, facing, stand, turn)
+            options.append(
+                (cost + more + 0.04 * index, side, given, base, self._drawn(side)[index])
+            )
+        options.sort(key=lambda option: option[0])
+        spare: dict[bytes, bool] = {}
+        for _, side, given, base, drawn in options:
+            key = np.round(base, 2).tobytes()
+            if key not in spare:
+                self.model.rehearsal.pose(self._at(base, self._arms()))
+                spare[key] = self.model.rehearsal.clear(MARGIN)
+            if spare[key]:
+                yield side, given, base, drawn
+
+    def first_stand(
+        self,
+        ways: Sequence[tuple[str, Frame, float]],
+        facing: float,
+        goals: Callable[[Frame], Sequence[tuple[Frame, Mapping[str, float], float]]],
+        most: int = 300,
+    ) -> tuple[str, Frame, Stand] | None:
+        """The cheapest hand, palm and stand from which all its goals can be reached."""
+        given = [(side, palm, cost, palm) for side, palm, cost in ways]
+        for tried, (side, palm, base, drawn) in enumerate(self.stands_for(given, facing)):
+            if tried > most:
+                break
+            postures = self.rehearse(side, base, goals(palm), drawn)
+            if postures is not None and self.route(base) is not None:
+                return side, palm, Stand(base, postures, drawn)
+        self.look()
+        return None
+
+    def reach(self, side: str, palm: Frame, stand: Stand, before: float, axis: int = 0) -> Act:
+        """From where the arm is to ``before`` [m] short of a palm pose, along its axis."""
+        self._draw(stand.drawn)
+        self.look()
+        goal = Frame(palm.at - before * palm.turn[:, axis], palm.turn)
+        start = {**self.limbs.joints, **stand.postures[1]}
+        target = self._solve(side, goal, self.model.base(), start)
+        if target is None:
+            return "out-of-reach"
+        path = self._arm_path(side, target, {})
+        if path is None:
+            return "no-way"
+        yield from self.limbs.follow(path)
+        return ""
+
+    # -- what is held ------------------------------------------------------------------------
+
+    def _look_holding(self, name: str, side: str, palm: Frame | None) -> Model:
+        """As `look`, with a thing in a hand that does not hold it yet: ``palm`` in its frame."""
+        model = self.look()
+        if palm is not None:
+            held = palm.inverse()
+            model.rehearsal.hold(name, side, held.at, held.turn)
+        return model
+
+    def _resting(self, side: str) -> Array:
+        """Where a palm is while its arm rests, in the world [m]."""
+        return self.model.base().point(*self.kinematics.palm(self.rest, side)[0])
+
+    def _askew(self, side: str, palm: Frame) -> float:
+        """How far a palm points aside of where its arm comes from, from above: 0 to 2."""
+        hand = self.robot.hands[side]
+        out = (palm.point(*hand.pocket) - self._resting(side))[:2]
+        points = palm.turn @ np.array(hand.approach)
+        return float(hypot(*points[:2]) - points[:2] @ out / max(hypot(*out), 0.05))
