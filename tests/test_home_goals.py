@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fabrika.lines.home._scenery import Scenery
 
 from fabrika import Episode, Scenario, Scripted, UnknownNameError, rollout
 from fabrika._episode import dump_episode, load_episode
 from fabrika._signals import Signals
-from fabrika.lines.home._goals import PREDICATES, _part, height_of
+from fabrika.lines.home._goals import PREDICATES, _part
 from fabrika.lines.home._variation import robot_variation
 from fabrika.sim import (
     CLOID_CLASS,
@@ -27,6 +26,8 @@ from fabrika.sim import (
     scene,
 )
 from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._scene import height_of
+from fabrika.sim._scenery import Scenery
 
 WALLS: Any = {"back": ["fridge", "sink", "counter"], "left": ["drawers"], "right": ["microwave"]}
 WHERE = {

@@ -71,11 +71,11 @@ def _extent(params: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _side(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
     """Round an upright axis: of a round thing from any side, of a box from its faces."""
+    if params["kind"] in _FLAT or _extent(params)[2] < 0.05:
+        return
     depth, width, height = _extent(params)
     if params["kind"] == "bottle":
         height *= NECK
-    if params["kind"] in _FLAT or height < 0.05:
-        return
     # The palm's normal when the fingers point ahead: to the left for a right hand.
     s = hand.thumb[1]
     ahead = facing - s * pi / 2 - frame.yaw

@@ -142,6 +142,7 @@ class Worker(Placer):
         """Whether a robot that does not drive can put a thing there as this grasp holds it."""
         if self.robot.drives or to is None:
             return True
+        self.grips[side] = grasp  # as it will be held
         found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
         self.look()
         return found is not None

@@ -1,0 +1,56 @@
+"""Laws of the expert of pages: it does the work, it alone does, and the same way every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fabrika import Random, Task, Zero, judge, rollout
+from fabrika.data import narrate
+from fabrika.lines.home.pages import OWN, load_page
+
+DONE = {"open-drawer": "open the drawers top", "press-microwave": "press the microwave button"}
+"""Short pages, and what their expert says while it does them."""
+
+
+def of(name: str) -> Task:
+    return load_page(OWN / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("name", DONE)
+def test_the_expert_does_what_the_page_asks_and_says_so(name: str) -> None:
+    task = of(name)
+    scenario = task.scenario("validate", 0)
+    episode = rollout(task.expert(), task.build(), scenario, task.horizon)
+    verdict = judge(episode, task.checks)
+    assert verdict.passed, verdict.reason
+    said = [words for _, words in narrate(task, episode).subtasks]
+    assert said[0] == "get ready" and DONE[name] in said
+
+
+def test_idle_and_random_do_not_open_a_drawer() -> None:
+    task = of("open-drawer")
+    world, scenario = task.build(), task.scenario("validate", 0)
+    for actor in (Zero(world.acts), Random(world.acts)):
+        verdict = judge(rollout(actor, world, scenario, 6.0), task.checks)
+        assert not verdict.passed
+
+
+def test_what_was_done_before_changes_nothing() -> None:
+    task = of("cup-to-table")
+    first, other = task.scenario("train", 0), task.scenario("train", 1)
+    world, expert = task.build(), task.expert()
+    fresh = rollout(task.expert(), task.build(), first, 12.0)
+    rollout(expert, world, other, 12.0)
+    again = rollout(expert, world, first, 12.0)
+    assert all(np.array_equal(fresh.actions[n], again.actions[n]) for n in fresh.actions)
+    assert np.array_equal(fresh.states, again.states)
+
+
+def test_held_out_things_are_never_trained_on() -> None:
+    task = of("cup-to-table")
+    drawn = {
+        split: {task.scenario(split, i).params["things"]["cup"]["instance"] for i in range(25)}
+        for split in ("train", "validate")
+    }
+    assert drawn["validate"] == {"cup_measuring"} and "cup_measuring" not in drawn["train"]
