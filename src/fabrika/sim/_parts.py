@@ -15,7 +15,7 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._reach import Act, Stand
+from fabrika.sim._reach import BLOCKED, Act, Stand
 from fabrika.sim._robot import Hand
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
     # What lies in a drawer goes with it.
     riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
     near = {joint: -0.006, **dict.fromkeys(riding, -1.0)}
-    most = [0]
+    most = [0, 0]
 
     def try_grip(side: str, palm: Frame, base: Array, drawn: dict[str, Array]) -> Grip | None:
         """Whether base and hand can go with the part from start to goal."""
@@ -273,8 +273,12 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
         if most[0] > 300:
             break
         grip = try_grip(side, palm, base, drawn)
-        if grip is not None and worker.route(base) is not None:
-            return grip
+        if grip is not None:
+            if worker.route(base) is not None:
+                return grip
+            most[1] += 1
+            if most[1] >= BLOCKED:
+                break
     worker.look()
     return None
 

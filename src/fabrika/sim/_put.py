@@ -12,7 +12,7 @@ from fabrika._signals import Array
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._reach import BEFORE, UP, Act, Reacher, Stand
+from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
 
@@ -196,7 +196,7 @@ class Placer(Reacher):
         # Fingertips that hold something low are as low as it is.
         near = {surface.body: -0.03 if grasp.above else 0.006, name: 0.001}
         spare: dict[bytes, bool] = {}
-        tried = 0
+        tried = blocked = 0
         for _, frame, palm, base, drop, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
@@ -234,7 +234,9 @@ class Placer(Reacher):
             if left is not None:
                 if self.route(base) is not None:
                     return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
-                spare[key] = False
+                spare[key], blocked = False, blocked + 1
+                if blocked >= BLOCKED:
+                    return None
         return None
 
     def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:

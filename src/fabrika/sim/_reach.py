@@ -43,6 +43,8 @@ facing it squarely [rad]."""
 BEST = (0.44, 0.19)
 """Where it lies best [m]: near the middle of what an arm of this class reaches."""
 PLACES = tuple(product(AHEAD, ASIDE))
+BLOCKED = 6
+"""Stands without a way to them after which no other is tried: to find none takes long."""
 OPTIONS = 1200
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
@@ -437,12 +439,17 @@ class Reacher:
     ) -> tuple[str, Frame, Stand] | None:
         """The cheapest hand, palm and stand from which all its goals can be reached."""
         given = [(side, palm, cost, palm) for side, palm, cost in ways]
+        blocked = 0
         for tried, (side, palm, base, drawn) in enumerate(self.stands_for(given, facing)):
             if tried > most:
                 break
             postures = self.rehearse(side, base, goals(palm), drawn)
-            if postures is not None and self.route(base) is not None:
-                return side, palm, Stand(base, postures, drawn)
+            if postures is not None:
+                if self.route(base) is not None:
+                    return side, palm, Stand(base, postures, drawn)
+                blocked += 1
+                if blocked >= BLOCKED:
+                    break
         self.look()
         return None
 

@@ -16,7 +16,7 @@ from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._put import Placer, Where
-from fabrika.sim._reach import BEFORE, CLOSE, MARGIN, UP, Act, Stand
+from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
 
 EASE = 0.06
@@ -109,7 +109,7 @@ class Worker(Placer):
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
         spare: dict[bytes, bool] = {}
-        tried = 0
+        tried = blocked = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
@@ -135,7 +135,9 @@ class Worker(Placer):
             if postures is not None and self._leads_to(name, side, grasp, to):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
-                spare[key] = False
+                spare[key], blocked = False, blocked + 1
+                if blocked >= BLOCKED:
+                    return None
         return None
 
     def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
