@@ -99,11 +99,11 @@ class Browser:
         labels = "[...document.querySelectorAll('label')]"
         self.run(f"{labels}.find(l => l.innerText.trim() == {label!r}).click()")
 
-    def click_at(self, x: float, y: float) -> None:
-        """Press the mouse there [px], and release it as late as a person would."""
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-            time.sleep(0.2)
+    def press(self, selector: str, key: str) -> None:
+        """Give the first element that fits the keyboard's focus, and press a key on it."""
+        self.run(f"document.querySelector({selector!r}).focus()")
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
 
     def picture(self) -> np.ndarray:
         """(height, width, 3) uint8: the window as it is seen now."""

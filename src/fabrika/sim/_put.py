@@ -287,7 +287,6 @@ class Placer(Reacher):
         )
         if posture is None:
             return "out-of-reach"
-        self.events.append("over by path")
         path = self._arm_path(side, posture, {})
         if path is None:
             return "no-way"

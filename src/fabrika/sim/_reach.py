@@ -79,8 +79,6 @@ class Reacher:
         self.holds: dict[str, str] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
-        self.tried = 0
-        self.events: list[str] = []
 
     def _torso(self) -> dict[str, Array]:
         return {name: self.robot.home[name] for name in self.robot.torso}
@@ -371,7 +369,6 @@ class Reacher:
 
         ``goals``: palm in the world, what may be near, margin [m].
         """
-        self.tried += 1
         frame = Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(base[2]))
         rehearsal, found = self.model.rehearsal, []
         joints: Signals = start or {**self.limbs.joints, **drawn, **self._torso()}

@@ -230,6 +230,4 @@ class Worker(Placer):
             if self._straight(side, [goal], {}):
                 yield from self.goto(side, goal, speed=0.25, within=0.02)
                 break
-        if failed:
-            self.events.append("back-off " + failed)
         return failed

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, sin
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from fabrika._check import Condition
 from fabrika._episode import Episode
 from fabrika._errors import UnknownNameError
-from fabrika._signals import Array
+from fabrika._signals import Array, Signals
 from fabrika.lines.home._checks import at_rest, position, tilt, upright
 from fabrika.sim import Part, build_fixture, footprint
 from fabrika.sim._pose import quaternion_rotation
@@ -49,6 +50,14 @@ class _Frame:
     def see(self, points: Array) -> Array:
         """(T + 1, 3) points of the world in this frame [m]."""
         return np.asarray((points - self.origin) @ self.turn)
+
+
+def moment(seen: Signals, params: Mapping[str, Any]) -> Episode:
+    """One observation and a scenario's params, as a predicate sees an episode of one moment."""
+    observations = {name: values[None] for name, values in seen.items()}
+    scenario = SimpleNamespace(params=params)
+    one = SimpleNamespace(observations=observations, scenario=scenario, times=np.zeros(1))
+    return cast("Episode", one)
 
 
 def _params(episode: Episode, kind: str, name: str) -> Mapping[str, Any]:

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 
 from fabrika._actor import Actor, Story
-from fabrika._episode import Episode
 from fabrika._signals import Signals
-from fabrika.lines.home._goals import PREDICATES, WIDE
+from fabrika.lines.home._goals import PREDICATES, WIDE, moment
 from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._page import Goal, Page
 from fabrika.sim import Kinematics, Robot
@@ -58,7 +55,6 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         "truth/support",
         *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
         *(f"truth/{joint}" for joint in joints),
-        *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
     )
 
     def story(first: Signals, rng: np.random.Generator, me: Narrator) -> Story:
@@ -99,12 +95,8 @@ def _keep_house(
 def _holds(goal: Goal, worker: Worker) -> bool:
     """Whether a predicate holds now, measured as the judge will measure it."""
     model = worker.look()
-    moment = SimpleNamespace(
-        observations={name: values[None] for name, values in worker.limbs.seen.items()},
-        scenario=SimpleNamespace(params={"fixtures": model.fixtures, "things": model.things}),
-        times=np.zeros(1),
-    )
-    return bool(PREDICATES[goal.predicate](*goal.args)(cast("Episode", moment))[0])
+    now = moment(worker.limbs.seen, {"fixtures": model.fixtures, "things": model.things})
+    return bool(PREDICATES[goal.predicate](*goal.args)(now)[0])
 
 
 def _there(worker: Worker, name: str) -> bool:

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
 from fabrika._task import Task
 from fabrika.lines.home._chores import condition, joints_of, task_of
+from fabrika.lines.home._goals import moment
 from fabrika.lines.home._page import Goal, Page, read_page
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import Kinematics, Robot
@@ -96,15 +96,12 @@ def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> l
 def _start(page: Page, params: Mapping[str, Any]) -> Episode:
     """The first moment of an episode, as the goals' predicates see it."""
     things = params["things"]
-    seen = {f"truth/{joint}": np.zeros((1, 2)) for joint in joints_of(page)}
+    seen = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
     for name, thing in things.items():
         half = thing["yaw"] / 2
         body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
-        seen[f"truth/{name}"] = np.array([body])
-    seen["truth/support"] = np.zeros((1, len(things), 2))
-    scenario = SimpleNamespace(params=params)
-    start = SimpleNamespace(observations=seen, scenario=scenario, times=np.zeros(1))
-    return cast("Episode", start)
+        seen[f"truth/{name}"] = np.array(body)
+    return moment({**seen, "truth/support": np.zeros((len(things), 2))}, params)
 
 
 def _line(root: Mapping[str, Value], goal: Goal) -> Value:
