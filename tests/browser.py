@@ -86,13 +86,11 @@ class Browser:
         """The text of the first element that fits; empty if there is none."""
         return str(self.run(f"document.querySelector({selector!r})?.innerText ?? ''"))
 
-    def click(self, label: str) -> None:
-        """Click the button with this label."""
-        find = (
-            f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() == {label!r})"
-        )
-        wait(lambda: self.run(f"!!{find}"))
-        self.run(f"{find}.click()")
+    def click(self, label: str) -> bool:
+        """Click the button with this label; False if there is none."""
+        buttons = "[...document.querySelectorAll('button')]"
+        find = f"{buttons}.find(b => b.innerText.trim() == {label!r})"
+        return bool(self.run(f"(b => b ? (b.click(), true) : false)({find})"))
 
     def tick(self, label: str) -> None:
         """Click the box to tick that has this label."""

@@ -222,7 +222,8 @@ def test_who_was_told_in_held_out_words_has_no_paraphrases(tmp_path: Path) -> No
 
 def talk(monkeypatch: pytest.MonkeyPatch, task: Task) -> None:
     """Have the export take another version of a task for the installed one."""
-    monkeypatch.setattr("fabrika.data._plan.find_task", lambda name: task)
+    for module in ("_plan", "_render"):
+        monkeypatch.setattr(f"fabrika.data.{module}.find_task", lambda name: task)
 
 
 def table(root: Path) -> list[dict[str, object]]:

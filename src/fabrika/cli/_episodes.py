@@ -16,11 +16,13 @@ from fabrika.cli._errors import GATE_FAILED, LOSSES
 from fabrika.cli._options import (
     FILE,
     SEED_BLOCK,
+    actor_option,
     budget,
     count_option,
     executor_options,
     json_option,
     out_option,
+    split_option,
     workers_option,
 )
 
@@ -32,10 +34,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task")
-@click.option("--actor", required=True, help="expert, zero, random, or the path of a policy file.")
-@click.option(
-    "--split", type=click.Choice(["train", "validate"]), required=True, help="Which scenarios."
-)
+@actor_option(required=True)
+@split_option(required=True)
 @count_option(required=True, help="How many scenarios.")
 @click.option("--start", type=click.IntRange(min=0), default=0, metavar="I", help="The first one.")
 @workers_option

@@ -132,6 +132,7 @@ def _measure(
     from fabrika._registry import known
     from fabrika._registry import task as find_task
     from fabrika._source import source_digest
+    from fabrika.cli._run_folder import hardware
     from fabrika.lines.home._page import read_page
     from fabrika.lines.home.pages import path_of
 
@@ -167,6 +168,7 @@ def _measure(
         "coverage": {range_: _counted(found) for range_, found in cover.items()},
         "hard_cells": _hard(cover),
         "retried": len(retried),
+        "hardware": hardware(),
         "picture": "",
         "video": "",
     }

@@ -11,7 +11,7 @@ import click
 from fabrika._errors import ContractError
 from fabrika.cli._console import answer, emit, say, table
 from fabrika.cli._errors import RESOURCES
-from fabrika.cli._options import FOLDER, count_option, json_option, out_option
+from fabrika.cli._options import count_option, finding_options, json_option, out_option
 
 if TYPE_CHECKING:
     from fabrika.testing import Breach
@@ -19,21 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("episode")
-@click.option(
-    "--of",
-    "role",
-    default="policy",
-    show_default=True,
-    help="In RUN:INDEX, whose episode: policy, expert, zero, random, or train.",
-)
-@click.option(
-    "--in",
-    "folder",
-    type=FOLDER,
-    default=Path("runs"),
-    show_default=True,
-    help="Where to look for a digest.",
-)
+@finding_options
 @out_option("Where the files go.", default=Path(), show_default="here")
 @click.option(
     "--pixels",

@@ -103,6 +103,38 @@ def _trust(ctx: click.Context, option: click.Parameter, trusted: bool) -> None:
         os.environ["FABRIKA_TRUST_NETWORK"] = "1"
 
 
+def actor_option(**settings: Any) -> Callable[[F], F]:
+    """``--actor``."""
+    words = "expert, zero, random, or the path of a policy file."
+    return click.option("--actor", help=words, **settings)
+
+
+def split_option(**settings: Any) -> Callable[[F], F]:
+    """``--split``."""
+    splits = click.Choice(["train", "validate"])
+    return click.option("--split", type=splits, help="Which scenarios.", **settings)
+
+
+def finding_options(command: F) -> F:
+    """``--of`` and ``--in``: which recorded episode is meant."""
+    role = click.option(
+        "--of",
+        "role",
+        default="policy",
+        show_default=True,
+        help="In RUN:INDEX, whose episode: policy, expert, zero, random, or train.",
+    )
+    folder = click.option(
+        "--in",
+        "folder",
+        type=FOLDER,
+        default=Path("runs"),
+        show_default=True,
+        help="Where to look for a digest.",
+    )
+    return role(folder(command))
+
+
 def count_option(**settings: Any) -> Callable[[F], F]:
     """``-n N``."""
     return click.option("-n", "count", type=click.IntRange(min=1), metavar="N", **settings)

@@ -116,19 +116,24 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def _new_manifest(claim: Mapping[str, Any], command: str) -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "format": FORMAT,
         **claim,
         "command": command,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "cores": cores(),
-            "memory": f"{memory / 2**30:.1f} GiB",
-        },
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """The machine that a figure was measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": cores(),
+        "memory": f"{memory / 2**30:.1f} GiB",
     }
 
 

@@ -12,7 +12,13 @@ import click
 
 from fabrika._errors import UnknownNameError, UsageError
 from fabrika.cli._console import answer, emit, say
-from fabrika.cli._options import SEED_BLOCK, count_option, json_option
+from fabrika.cli._options import (
+    SEED_BLOCK,
+    actor_option,
+    count_option,
+    json_option,
+    split_option,
+)
 
 if TYPE_CHECKING:
     from fabrika.cluster import ArrayJob, System
@@ -53,10 +59,8 @@ def _volume(
 @click.option(
     "--seed", type=click.IntRange(min=0), help="The first one, as of `generate --seed`, instead."
 )
-@click.option("--actor", default="expert", help="expert, zero, random, or a policy file.")
-@click.option(
-    "--split", type=click.Choice(["train", "validate"]), default="train", help="Which scenarios."
-)
+@actor_option(default="expert", show_default=True)
+@split_option(default="train", show_default=True)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),

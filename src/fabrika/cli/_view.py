@@ -14,7 +14,7 @@ import click
 
 from fabrika._errors import UsageError
 from fabrika.cli._console import Meter, answer, say
-from fabrika.cli._options import FOLDER
+from fabrika.cli._options import actor_option, finding_options, split_option
 
 if TYPE_CHECKING:
     from fabrika._scenario import Split
@@ -23,19 +23,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("task", required=False)
-@click.option(
-    "--actor",
-    default="expert",
-    show_default=True,
-    help="expert, zero, random, or the path of a policy file.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "validate"]),
-    default="train",
-    show_default=True,
-    help="Which scenarios.",
-)
+@actor_option(default="expert", show_default=True)
+@split_option(default="train", show_default=True)
 @click.option(
     "--index",
     type=click.IntRange(min=0),
@@ -50,21 +39,7 @@ if TYPE_CHECKING:
     help="A recorded episode instead of a task: RUN:INDEX, STORE:INDEX, or the start of its "
     "digest. Nothing is simulated again.",
 )
-@click.option(
-    "--of",
-    "role",
-    default="policy",
-    show_default=True,
-    help="In RUN:INDEX, whose episode: policy, expert, zero, random, or train.",
-)
-@click.option(
-    "--in",
-    "folder",
-    type=FOLDER,
-    default=Path("runs"),
-    show_default=True,
-    help="Where to look for a digest.",
-)
+@finding_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve: loopback.")
 @click.option(
     "--port",

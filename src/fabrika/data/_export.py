@@ -14,8 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fabrika._episode import Episode
-from fabrika._errors import ContractError, UsageError, VersionError
-from fabrika._result import Result
+from fabrika._errors import ContractError, UsageError
 from fabrika._store import Store
 from fabrika._whole import whole_folder
 from fabrika.data._checksums import write_checksums
@@ -33,7 +32,7 @@ from fabrika.data._meta import (
     write_provenance,
     write_stats,
 )
-from fabrika.data._narration import Narration, narrate
+from fabrika.data._narration import Narration
 from fabrika.data._plan import Plan, make_plan
 from fabrika.data._render import Job, Shot, shoot_all
 from fabrika.data._shards import Shards, data_schema, write_tasks
@@ -87,12 +86,13 @@ def export_lerobot(
 
     Row t holds observation t and the action that was commanded then; the last observation has
     no row. Truth is never exported. ``cameras`` are rendered from the stored states at ``size``
-    (height, width) by ``workers`` processes; ``looks`` renders every episode that many times,
-    look 0 in the scenario's own colours and lights. ``codec``: "h264" or "av1". ``depth`` and
+    (height, width); ``looks`` renders every episode that many times, look 0 in the scenario's own
+    colours and lights. ``codec``: "h264" or "av1". ``depth`` and
     ``segmentation`` add the distance and the body behind every pixel of every camera, as PNG.
     ``language``: the rows say what the expert was at, and paraphrase the instruction, if the
     task's expert says what it is at (see `narrate`); an episode of which that cannot be worked out
-    has paraphrases only, and is counted. ``include_failed`` also exports episodes that did not
+    has paraphrases only, and is counted. ``workers``: how many processes render and narrate.
+    ``include_failed`` also exports episodes that did not
     pass, after all others, as the split "failed". Equal stores give equal bytes, whatever the
     number of workers.
 
@@ -151,7 +151,7 @@ class _Writer:
         self._pictures: dict[str, Counts] = {}
         self._bodies: dict[str, Colour] = {}
         self._described: list[dict[str, Any]] = []
-        self._told: tuple[str, Narration | None] = ("", None)
+        self._told: Narration | None = None
 
     def write(self, workers: int, on_progress: Progress | None) -> None:
         """All of it."""
@@ -176,8 +176,8 @@ class _Writer:
         self._finish(data.files)
 
     def _shots(self, workers: int) -> Generator[tuple[Job, Shot], None, None]:
-        """Every take of the plan and its films; without cameras there are none."""
-        if not self._plan.cameras:
+        """Every take of the plan, its films, and what was said."""
+        if not (self._plan.cameras or self._plan.language):
             yield from ((job, Shot(0, {})) for job in self._jobs())
             return
         with closing(shoot_all(self._plan.store.path, self._jobs(), workers)) as shots:
@@ -195,6 +195,7 @@ class _Writer:
                 codec=plan.codec,
                 folder=str(self._films / str(number)),
                 layers=plan.layers,
+                language=plan.language and number % plan.looks == 0,
             )
 
     def _add(
@@ -209,7 +210,10 @@ class _Writer:
         for key, counts in shot.counts.items():
             self._pictures[key] = self._pictures.get(key, np.zeros_like(counts)) + counts
         self._learn(shot.bodies)
-        narration = self._narrate(episode, row)
+        if job.language:  # the other looks of an episode say the same
+            self._told, self.refusal = shot.told, self.refusal or shot.refusal
+        narration = self._told
+        self.narrated += narration is not None
         rows = self._rows(number, episode)
         stored = self._stored(job, episode, narration)
         shutil.rmtree(job.folder, ignore_errors=True)
@@ -225,19 +229,6 @@ class _Writer:
         )
         self.recovered += bool(self._described[-1]["recovered_from"])
         self.frames += episode.length
-
-    def _narrate(self, episode: Episode, row: Result) -> Narration | None:
-        """What the expert was at; None, and why, if that cannot be known."""
-        if not self._plan.language:
-            return None
-        if self._told[0] != row.digest:  # its other looks say the same
-            try:
-                self._told = (row.digest, narrate(self._plan.task, episode))
-            except (UsageError, VersionError) as error:
-                self._told = (row.digest, None)
-                self.refusal = self.refusal or str(error)
-        self.narrated += self._told[1] is not None
-        return self._told[1]
 
     def _learn(self, bodies: Mapping[str, Colour]) -> None:
         """Add to the legend."""

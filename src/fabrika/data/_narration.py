@@ -7,7 +7,7 @@ is another expert, and its word is not taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -39,6 +39,12 @@ class Narration:
     """Each sub-instruction, from the first action that served it."""
     events: tuple[Moment, ...] = ()
     """What went wrong and was noticed, such as "missed the grasp"."""
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Sequence[Sequence[Any]]]) -> Narration:
+        """The narration that was made plain, for JSON."""
+        moments = {key: tuple((at, words) for at, words in plain[key]) for key in plain}
+        return cls(**moments)
 
 
 def narrates(task: Task) -> bool:

@@ -1,4 +1,7 @@
-"""Rendering of stored states: in this process, or in worker processes that speak JSON lines."""
+"""What takes long of an export, pictures and narration: in this process, or in several.
+
+Worker processes speak JSON lines.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,29 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 import fabrika._errors as errors
-from fabrika._errors import FabrikaError, ResourceError, UnknownNameError, UsageError
+from fabrika._episode import Episode
+from fabrika._errors import (
+    FabrikaError,
+    ResourceError,
+    UnknownNameError,
+    UsageError,
+    VersionError,
+)
 from fabrika._registry import task as find_task
 from fabrika._signals import Array
 from fabrika._store import Store
-from fabrika._world import Pictured, World
+from fabrika._world import Pictured
 from fabrika.data._film import Film, pixels_digest
 from fabrika.data._layout import PICTURES
+from fabrika.data._narration import Narration, narrate
 from fabrika.data._stats import Counts
 from fabrika.data._stills import LAYERS, Colour, Layered, Stills
 
@@ -47,6 +59,8 @@ class Job:
     """Where the films go, ``FEATURE.mp4``, and the stills, ``FEATURE.parquet``."""
     layers: tuple[str, ...] = ()
     """What is wanted of each camera beside its picture: names of `LAYERS`."""
+    language: bool = False
+    """Whether the expert is to say what it was at."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -70,38 +84,56 @@ class Shot:
     """By feature: SHA-256 over the pictures as they are decoded."""
     bodies: dict[str, Colour] = field(default_factory=dict)
     """The colours of segmentation, where it was wanted."""
+    told: Narration | None = None
+    """What the expert was at, where that was wanted."""
+    refusal: str = ""
+    """Why that cannot be known."""
 
     def to_json(self) -> str:
         """One line of JSON."""
         counts = {key: rows.tolist() for key, rows in self.counts.items()}
+        told = asdict(self.told) if self.told else None
         plain = {"frames": self.frames, "pixels": self.pixels, "bodies": self.bodies}
-        return json.dumps({**plain, "counts": counts})
+        return json.dumps({**plain, "counts": counts, "told": told, "refusal": self.refusal})
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Shot:
         """The shot that `to_json` wrote, parsed."""
         counts = {key: np.array(rows, np.int64) for key, rows in plain["counts"].items()}
         bodies = {name: tuple(colour) for name, colour in plain["bodies"].items()}
-        return cls(plain["frames"], counts, plain["pixels"], bodies)
+        told = plain["told"] and Narration.from_plain(plain["told"])
+        return cls(plain["frames"], counts, plain["pixels"], bodies, told, plain["refusal"])
 
 
 class Studio:
-    """A store's episodes, and one world to picture them in."""
+    """A store's episodes, and one world to picture them in, if they are pictured."""
 
     def __init__(self, store: Path) -> None:
         with ExitStack() as undo:
             self._store = undo.enter_context(Store.open(store))
-            name = str(self._store.manifest["task"])
-            self._world: World = undo.enter_context(closing(find_task(name).build()))
-            if not isinstance(self._world, Pictured):
-                raise UsageError(f"{name} has no cameras: export it without.")
-            self._pictured: Pictured = self._world
+            self._task = find_task(str(self._store.manifest["task"]))
             self._undo = undo.pop_all()
 
+    @cached_property
+    def _world(self) -> Pictured:
+        world = self._undo.enter_context(closing(self._task.build()))
+        if not isinstance(world, Pictured):
+            raise UsageError(f"{self._task.name} has no cameras: export it without.")
+        return world
+
     def shoot(self, job: Job) -> Shot:
-        """Render and encode the pictures of every observation that an action follows."""
+        """Picture every observation that an action follows, and ask what the expert was at."""
         episode = self._store.episode(job.digest)
-        self._pictured.dress(episode.scenario, job.look)
+        shot = self._pictures(job, episode) if job.cameras else Shot(0, {})
+        if not job.language:
+            return shot
+        try:
+            return replace(shot, told=narrate(self._task, episode))
+        except (UsageError, VersionError) as error:
+            return replace(shot, refusal=str(error))
+
+    def _pictures(self, job: Job, episode: Episode) -> Shot:
+        self._world.dress(episode.scenario, job.look)
         folder = Path(job.folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = {camera: folder / f"{PICTURES}{camera}.mp4" for camera in job.cameras}
@@ -117,7 +149,7 @@ class Studio:
             }
             for state in episode.states[:-1]:
                 for camera, film in films.items():
-                    film.add(self._pictured.picture(state, camera, *job.size))
+                    film.add(self._world.picture(state, camera, *job.size))
                 for (layer, camera), still in stills.items():
                     still.add(self._layer(layer)(state, camera, *job.size))
         counts = {PICTURES + camera: film.counts for camera, film in films.items()}
@@ -212,7 +244,7 @@ def _ask(process: subprocess.Popen[bytes], job: Job) -> Shot:
         status = process.wait()
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         raise ResourceError(
-            f"a rendering process died ({how}) at episode {job.digest[:12]}. Render with one "
+            f"a working process died ({how}) at episode {job.digest[:12]}. Export with one "
             "worker to see why."
         )
     answer = json.loads(line)

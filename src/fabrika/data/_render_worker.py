@@ -1,7 +1,7 @@
-"""One rendering process: ``python -m fabrika.data._render_worker STORE``.
+"""One process that renders and narrates: ``python -m fabrika.data._render_worker STORE``.
 
-It reads one job a line and answers each with one line, a shot or an error, both JSON: names and
-numbers only. It ends when its input does.
+It reads one job a line and answers each with one line, a shot or an error, both JSON: names,
+words and numbers only. It ends when its input does.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ def clip(world: World, episode: Episode, target: Path) -> None:
 
 
 def gallery_table(rows: Iterable[Row]) -> str:
-    """What was measured, as a Markdown table."""
+    """What was measured, as a Markdown table, and on which machines."""
+    rows = list(rows)
     head = (
         "task",
         "accepted",
@@ -82,7 +83,18 @@ def gallery_table(rows: Iterable[Row]) -> str:
             or "-",
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    machines: dict[str, list[str]] = {}
+    for row in rows:
+        machines.setdefault(_machine(row["hardware"]), []).append(row["task"])
+    for machine, tasks in machines.items():
+        which = "" if len(machines) == 1 else f" {', '.join(f'`{task}`' for task in tasks)}:"
+        lines += ["", f"Measured on{which} {machine}."]
     return "\n".join(lines) + "\n"
+
+
+def _machine(hardware: Mapping[str, Any]) -> str:
+    """A machine, in words."""
+    return f"{hardware['cores']} cores of {hardware['processor']}, {hardware['memory']}"
 
 
 def gallery_page(rows: Sequence[Row]) -> str:
