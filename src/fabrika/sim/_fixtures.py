@@ -11,7 +11,7 @@ import numpy as np
 from fabrika._errors import UnknownNameError
 from fabrika.sim import _appliances as appliances
 from fabrika.sim import _furniture as furniture
-from fabrika.sim._joinery import Fixture, Params
+from fabrika.sim._joinery import Fixture, Params, mark
 
 _BITS = 'contype="32" conaffinity="31" '
 """Collision bits: with things and robots, never with another fixture or a part of one."""
@@ -94,7 +94,11 @@ def build_fixture(name: str, params: Params) -> Fixture:
 
 
 def fixture(name: str, params: Params) -> str:
-    """The MJCF body of a fixture at ``pos`` (x, y) [m], ``yaw`` [rad], its panels in ``rgba``."""
+    """The MJCF body of a fixture at ``pos`` (x, y) [m], ``yaw`` [rad], its panels in ``rgba``.
+
+    Bodies without shape mark, for trackers, the spots that do not move, as "fixture.spot", and the
+    handles of parts, as "joint.handle".
+    """
     x, y = params["pos"]
     colour = " ".join(f"{value:.3g}" for value in params["rgba"])
 
@@ -104,5 +108,7 @@ def fixture(name: str, params: Params) -> str:
         paint = "" if "rgba=" in text else f'rgba="{colour}" '
         return text.replace("<geom ", f"<geom {paint}{bits}")
 
-    geoms = re.sub("<geom [^>]*>", finish, build_fixture(name, params).geoms)
-    return f'<body name="{name}" pos="{x} {y} 0" euler="0 0 {params["yaw"]}">{geoms}</body>'
+    made = build_fixture(name, params)
+    inner = re.sub("<geom [^>]*>", finish, made.geoms)
+    inner += "".join(mark(f"{name}.{s.name}", s.middle) for s in made.spots if s.body == name)
+    return f'<body name="{name}" pos="{x} {y} 0" euler="0 0 {params["yaw"]}">{inner}</body>'

@@ -147,15 +147,20 @@ def strike(at: Vector) -> str:
 
 
 def add_part(made: Fixture, part: Part, most: float, geoms: str, **physics: object) -> None:
-    """A body on a joint from 0 to ``most``, with what is on it but its handle."""
+    """A body on a joint from 0 to ``most``, with what is on it; a mark where its handle is."""
     kind = "hinge" if part.motion == "hinge" else "slide"
     text = " ".join(f'{key}="{value}"' for key, value in physics.items())
     made.geoms += (
         f'<body name="{part.joint}" pos="{_three(part.root)}"><joint name="{part.joint}" '
         f'type="{kind}" axis="{_three(part.axis)}" range="0 {most:.6g}" limited="true" '
-        f'solreflimit="0.01 1" {text}/>{geoms}</body>'
+        f'solreflimit="0.01 1" {text}/>{geoms}{mark(f"{part.joint}.handle", part.handle)}</body>'
     )
     made.parts.append(part)
+
+
+def mark(name: str, at: Vector) -> str:
+    """A body without shape or mass, for a tracker to follow."""
+    return f'<body name="{name}" pos="{_three(at)}"/>'
 
 
 def _three(values: Vector) -> str:

@@ -256,8 +256,9 @@ class Placer(Reacher):
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= (0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
-                # What stands fixed reaches best what is near.
-                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
+                # What stands fixed reaches best what is near; else the middle is as good as any.
+                near = abs(deep - 0.16) + 0.3 * abs(y)
+                far = near if self.robot.drives else hypot(*(at - rest)[:2])
                 found.append((far - 0.5 * min(gap, 0.12), at, deep))
         return sorted(found, key=lambda target: target[0])[:16]
 

@@ -43,6 +43,11 @@ facing it squarely [rad]."""
 BEST = (0.44, 0.19)
 """Where it lies best [m]: near the middle of what an arm of this class reaches."""
 PLACES = tuple(product(AHEAD, ASIDE))
+FAVOUR = 0.1
+"""Cost of the left hand. Were both alike, chance would choose; a policy that is shown both hands
+for one and the same scene learns neither."""
+CREEP = 0.06
+"""Slowest the base comes to where it stops [m/s]: a policy takes what is slower for standing."""
 BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
 OPTIONS = 1200
@@ -156,6 +161,7 @@ class Reacher:
                 partial(self.left, corner),
                 speed=speed,
                 within=within if last else 0.08,
+                least=CREEP,
             )
         return ""
 
@@ -355,7 +361,7 @@ class Reacher:
         c, d = cos(yaw), sin(yaw)
         base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
         cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
-        return cost, base
+        return cost + FAVOUR * (side == "left"), base
 
     def rehearse(
         self,

@@ -143,11 +143,18 @@ class Limbs:
     # -- base ----------------------------------------------------------------------------
 
     def drive(
-        self, goal: Callable[[], Array], *, speed: float, within: float, patience: float = 10.0
+        self,
+        goal: Callable[[], Array],
+        *,
+        speed: float,
+        within: float,
+        least: float = 0.0,
+        patience: float = 10.0,
     ) -> Skill:
         """Move the base's command by ``goal()``: what is left (x, y, yaw) in the start frame.
 
-        Raises `UnknownNameError` for a robot without a group "base": it stands where it stands.
+        Between ``least`` and ``speed`` [m/s], slower the nearer it is. Raises `UnknownNameError`
+        for a robot without a group "base": it stands where it stands.
         """
         if "base" not in self.joints:
             raise UnknownNameError("group", "base", self.joints)
@@ -157,7 +164,7 @@ class Limbs:
             distance = float(np.linalg.norm(left[:2])) + 0.3 * abs(float(left[2]))
             if distance < within:
                 return
-            rate = min(speed, rate + 0.6 * self.dt, 1.6 * distance)
+            rate = min(speed, rate + 0.6 * self.dt, max(least, 1.6 * distance))
             self.joints["base"] = self.joints["base"] + left * min(1.0, rate * self.dt / distance)
             yield from self.tick()
 

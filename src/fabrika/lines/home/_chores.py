@@ -31,6 +31,7 @@ from fabrika.sim import (
     reach_of,
     scene,
 )
+from fabrika.sim._joinery import Fixture
 from fabrika.sim._scene import ROOM, CrowdedError, Place
 from fabrika.sim._scenery import Scenery
 
@@ -64,7 +65,7 @@ def task_of(page: Page) -> Task:
         return SimWorld(
             robot,
             scene,
-            tracked=(*_tracked(page), *page.fixtures),
+            tracked=(*_tracked(page), *page.fixtures, *_marks(page)),
             free=names,
             joints=joints,
             told=scenery.told(),
@@ -106,9 +107,13 @@ def task_of(page: Page) -> Task:
 
 def joints_of(page: Page) -> tuple[str, ...]:
     """All parts that move, of all fixtures."""
+    return tuple(part.joint for made in _built(page).values() for part in made.parts)
+
+
+def _built(page: Page) -> dict[str, Fixture]:
+    """Its fixtures in some size: the names of what they have are the same in all."""
     rng = np.random.default_rng(0)
-    made = {n: build_fixture(n, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
-    return tuple(part.joint for fixture in made.values() for part in fixture.parts)
+    return {n: build_fixture(n, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
 
 
 def wanted(page: Page) -> tuple[Goal, ...]:
@@ -258,8 +263,20 @@ def _tracked(page: Page) -> tuple[str, ...]:
 def _policy_reads(page: Page, robot: Robot) -> tuple[str, ...]:
     felt = [f"joint/{name}" for name in robot.groups if name != "head"]
     felt += [f"{kind}/{side}" for side in robot.hands for kind in ("hand", "touch")]
-    used = _used_fixtures(page)
-    return tuple(sorted((*felt, *(f"tracker/{n}" for n in (*_tracked(page), *used)))))
+    followed = (*_tracked(page), *_used_fixtures(page), *_marks(page))
+    return tuple(sorted((*felt, *(f"tracker/{name}" for name in followed))))
+
+
+def _marks(page: Page) -> tuple[str, ...]:
+    """Where things are to go, and the handles of what may have to be opened: sizes vary."""
+    built, used = _built(page), _used_fixtures(page)
+    found = [f"{part.joint}.handle" for name in used for part in built[name].parts]
+    places = {str(arg) for goal in page.goals for arg in goal.args if "." in str(arg)}
+    for place in sorted(places):
+        fixture, _, name = place.partition(".")
+        fixed = [spot.name for spot in built[fixture].spots if spot.body == fixture]
+        found += [f"{fixture}.{spot}" for spot in ([name] if name in fixed else fixed)]
+    return tuple(dict.fromkeys(found))
 
 
 def _used_fixtures(page: Page) -> tuple[str, ...]:
