@@ -161,13 +161,16 @@ class Reacher:
             )
         return ""
 
-    def back_off(self, far: float = 0.4) -> Act:
-        """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+    def back_off(self, far: float = 0.4, way: Array | None = None) -> Act:
+        """Straight back by up to ``far`` [m], as far as nothing is in the way.
+
+        ``way``: (3,) where to in the world, if not straight back.
+        """
         if not self.robot.drives:
             return ""
         model = self.look()
         here = model.stand()
-        away = yaw_rotation(here[2]) @ np.array([-1.0, 0.0, 0.0])
+        away = yaw_rotation(here[2]) @ np.array([-1.0, 0.0, 0.0]) if way is None else way
         free = 0.0
         for step in np.arange(0.02, far + 0.01, 0.04):
             model.rehearsal.pose({"base": here + np.array([*(step * away[:2]), 0.0])})
