@@ -7,6 +7,7 @@ if the robot were turned about the hinge with it, while the arm takes up what th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import pi
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,15 @@ LAG = (0.16, 0.05)
 """How far a hinge, or a slide, may stay behind before the hand is said to have lost it."""
 PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
+JAMMED = 110.0
+"""Force at which a hand goes no further: something is in the way [N]."""
 UNHOOK = 1.5
 """Time to let go of a bar [s]."""
 CLEAR = 0.012
 """What has to stay free around robot and part on their way [m]."""
 BEFORE = 0.09
 """How far before the handle the hand stops, and looks again [m]."""
-LEAVE = 0.2
+LEAVE = 0.24
 """How far the base takes a hand off a bar that it has let go of [m]."""
 OPEN = 0.77
 """Share of its way at which a part is open enough: a little more than the goals ask for."""
@@ -56,8 +59,21 @@ class Grip:
     stand: Stand
     share: float
     """Share of a door's turn that the base turns with it."""
-    goal: float
-    """How far it gets the part [rad or m]."""
+    way: tuple[tuple[float, dict[str, Array]], ...]
+    """Postures of torso and arm that were rehearsed, and where the part is then [rad or m]."""
+
+    @property
+    def goal(self) -> float:
+        """How far it gets the part [rad or m]."""
+        return self.way[-1][0]
+
+    def posture(self, at: float) -> dict[str, Array]:
+        """Of torso and arm, by group, where the part is ``at`` [rad or m]."""
+        for (low, one), (high, two) in pairwise(self.way):
+            if min(low, high) <= at <= max(low, high):
+                share = (at - low) / (high - low)
+                return {name: (1 - share) * one[name] + share * two[name] for name in one}
+        return self.way[-1][1]
 
 
 def open_part(worker: Worker, joint: str) -> Act:
@@ -213,19 +229,17 @@ def _hook(worker: Worker, joint: str, grip: Grip) -> Act:
 
 
 def _unhook(worker: Worker, joint: str, grip: Grip) -> Act:
-    """Let go of the bar, and away from it: by the arm as far as it can, then by the base."""
+    """Let go of the bar, and away from it: with the base, arms as they are, or with the arm."""
     hand, sides = worker.robot.hands[grip.side], (grip.side,)
     # Slowly: fingers that straighten behind a bar push the panel back.
     yield from worker.limbs.shape(sides, np.array(hand.hook_open), seconds=UNHOOK)
-    model = worker.look()
-    away = _on(worker, joint, grip, BEFORE)
-    if worker.rehearse(
-        grip.side, model.stand(), ((away, {joint: -0.006}, 0.0),), worker.drawn, worker.limbs.joints
-    ):
+    worker.look()
+    away, near = _on(worker, joint, grip, BEFORE), {joint: -0.006}
+    failed = yield from worker.back_off(LEAVE, -away.turn[:, 2], near)
+    worker.relax()
+    if failed or not worker.robot.drives:
         yield from worker.goto(grip.side, away, speed=0.2, within=0.01, patience=3.0)
-    failed = yield from worker.back_off(0.25, -away.turn[:, 2])
-    if failed:
-        yield from worker.back_off(0.25)
+        yield from worker.back_off(LEAVE)
     # A thumb that turns by the bar would hook it again.
     turns = [np.array(hand.hook_open) + s * np.subtract(hand.open, hand.hook_open) for s in _THUMB]
     free = all(_is_free(worker, {hand.fingers: turn}) for turn in turns)
@@ -312,6 +326,7 @@ def _try_grip(
     hinged = part.motion == "hinge" and abs(part.axis[2]) > 0.5
     for share in SHARES if hinged else (0.0,):
         joints = {**worker.limbs.joints, **drawn, **postures[0]}
+        way = [(start, postures[0])]
         for at in _stops(start, *wanted):
             rehearsal.move(joint, at)
             moved = model.body(joint, at)
@@ -320,9 +335,10 @@ def _try_grip(
             if found is None:
                 break
             joints.update(found[0])
+            way.append((at, found[0]))
             far = wanted[0] == 0.0 == at or at >= wanted[1] > 0.0
             if far and (best is None or at > best.goal) and _leaves(worker, moved * palm, stand):
-                best = Grip(side, palm, Stand(base, postures, drawn), share, at)
+                best = Grip(side, palm, Stand(base, postures, drawn), share, tuple(way))
         if best and best.goal == wanted[0]:
             break
     rehearsal.move(joint, start)
@@ -333,7 +349,7 @@ def _stops(start: float, goal: float, least: float) -> list[float]:
     """Where a way from ``start`` to ``goal`` is looked at [rad or m]."""
     end = least if start < least else goal
     more = np.linspace(end, goal, 3)[1:].tolist() if goal > end else []
-    return [*np.linspace(start, end, 6)[1:].tolist(), *more]
+    return [*np.linspace(start, end, 8)[1:].tolist(), *more]
 
 
 def _leaves(worker: Worker, palm: Frame, stand: Array) -> bool:
@@ -341,7 +357,7 @@ def _leaves(worker: Worker, palm: Frame, stand: Array) -> bool:
     if not worker.robot.drives:
         return True
     off = -palm.turn[:, 2]
-    for far in (0.5 * LEAVE, LEAVE):
+    for far in (0.6 * LEAVE, LEAVE):
         worker.model.rehearsal.pose({"base": stand + far * np.array([off[0], off[1], 0.0])})
         if not worker.model.rehearsal.clear(0.004):
             return False
@@ -392,8 +408,8 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
             rate = min(rate, 0.2 * pace + 1.2 * abs(at))
         done = abs(at - start) >= far
         behind = sign * (at - now)
-        pressed = float(limbs.seen["truth/contact"][0]) > PRESSED and abs(now) < lag
-        if pressed and goal <= 0.0:
+        force = float(limbs.seen["truth/contact"][0])
+        if force > (PRESSED if goal <= 0.0 and abs(now) < lag else JAMMED):
             break
         if behind < lag and not done:
             at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
@@ -411,6 +427,8 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
         if "base" in limbs.joints:
             limbs.joints["base"] = limbs.joints["base"] + 0.5 * step
         local = worker.model.base().inverse() * moved
+        # Spare joints as rehearsed: what was looked at is what is done.
+        limbs.draw(grip.posture(at))
         limbs.pursue({grip.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
         yield from limbs.tick()
     return ""

@@ -161,10 +161,13 @@ class Reacher:
             )
         return ""
 
-    def back_off(self, far: float = 0.4, way: Array | None = None) -> Act:
+    def back_off(
+        self, far: float = 0.4, way: Array | None = None, near: Mapping[str, float] | None = None
+    ) -> Act:
         """Straight back by up to ``far`` [m], as far as nothing is in the way.
 
-        ``way``: (3,) where to in the world, if not straight back.
+        ``way``: (3,) where to in the world, if not straight back; ``near``: what may be near at
+        first, and how near [m].
         """
         if not self.robot.drives:
             return ""
@@ -174,7 +177,7 @@ class Reacher:
         free = 0.0
         for step in np.arange(0.02, far + 0.01, 0.04):
             model.rehearsal.pose({"base": here + np.array([*(step * away[:2]), 0.0])})
-            if not model.rehearsal.clear(0.004 if step < 0.15 else 0.012):
+            if not model.rehearsal.clear(*((0.004, near) if step < 0.12 else (0.012,))):
                 break
             free = float(step)
         if free < 0.03:
@@ -327,6 +330,10 @@ class Reacher:
     def _draw(self, drawn: dict[str, Array]) -> None:
         self.drawn = drawn
         self.limbs.draw(drawn)
+
+    def relax(self) -> None:
+        """Torso and arms are drawn again to where they are best."""
+        self.limbs.draw({**self._torso(), **self.drawn})
 
     def _deep(self, place: str, at: Array) -> float:
         """How far behind the front edge of a spot a point is [m]."""
