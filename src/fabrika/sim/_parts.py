@@ -7,6 +7,7 @@ if the robot were turned about the hinge with it, while the arm takes up what th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import pi
 from typing import TYPE_CHECKING
 
@@ -31,37 +32,60 @@ LAG = (0.16, 0.05)
 """How far a hinge, or a slide, may stay behind before the hand is said to have lost it."""
 PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
+JAMMED = 110.0
+"""Force at which a hand goes no further: something is in the way [N]."""
 UNHOOK = 1.5
 """Time to let go of a bar [s]."""
 CLEAR = 0.012
 """What has to stay free around robot and part on their way [m]."""
 BEFORE = 0.09
 """How far before the handle the hand stops, and looks again [m]."""
+LEAVE = 0.24
+"""How far the base takes a hand off a bar that it has let go of [m]."""
+OPEN = 0.77
+"""Share of its way at which a part is open enough: a little more than the goals ask for."""
+_THUMB = (0.25, 0.5, 0.75, 1.0)
+TRIES, WIDER = 300, 60
+"""Grips that are tried; as many if one was found that opens wide enough, for a better one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grip:
-    """A hand on a handle."""
+    """A hand on a handle, and how the robot goes with it."""
 
     side: str
     palm: Frame
     """In the frame of the part's body."""
     stand: Stand
-    base: Frame
-    """The base in the part's frame, seen from above, where the motion begins."""
     share: float
+    """Share of a door's turn that the base turns with it."""
+    way: tuple[tuple[float, dict[str, Array]], ...]
+    """Postures of torso and arm that were rehearsed, and where the part is then [rad or m]."""
+
+    @property
+    def goal(self) -> float:
+        """How far it gets the part [rad or m]."""
+        return self.way[-1][0]
+
+    def posture(self, at: float) -> dict[str, Array]:
+        """Of torso and arm, by group, where the part is ``at`` [rad or m]."""
+        for (low, one), (high, two) in pairwise(self.way):
+            if min(low, high) <= at <= max(low, high):
+                share = (at - low) / (high - low)
+                return {name: (1 - share) * one[name] + share * two[name] for name in one}
+        return self.way[-1][1]
 
 
 def open_part(worker: Worker, joint: str) -> Act:
     """Pull a door or a drawer open."""
     part = worker.model.parts[joint]
-    goal = part.open if part.motion == "slide" else part.open * 0.84
-    return (yield from _move(worker, joint, goal, pull=True))
+    least = part.open * (0.95 if part.motion == "slide" else 0.84)
+    return (yield from _move(worker, joint, part.open, least))
 
 
 def close_part(worker: Worker, joint: str) -> Act:
     """Push a door or a drawer shut."""
-    return (yield from _move(worker, joint, 0.0, pull=False))
+    return (yield from _move(worker, joint, 0.0, 0.0))
 
 
 def press_part(worker: Worker, joint: str) -> Act:
@@ -126,24 +150,17 @@ def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
             turn = np.stack([into, y, np.cross(into, y)], axis=1)
             ways.append((side, Frame(face - turn @ np.array(hand.tip), turn), 0.1 * abs(roll)))
     near = {joint: -0.001, owner: 0.001}
-    for side, way in ways_of(worker):
-        worker.model.rehearsal.pose({worker.robot.hands[side].fingers: np.array(way)})
-    found = worker.first_stand(
-        [(side, palm, cost) for side, palm, cost in ways],
+    for side in {side for side, _, _ in ways}:
+        hand = worker.robot.hands[side]
+        model.rehearsal.pose({hand.fingers: np.array(hand.point)})
+    return worker.first_stand(
+        ways,
         model.facing(owner),
         lambda palm: (
             (palm, near, 0.002),
             (Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn), {}, 0.01),
         ),
     )
-    return found
-
-
-def ways_of(worker: Worker) -> list[tuple[str, tuple[float, ...]]]:
-    """Hands that can point, and how."""
-    return [
-        (s, h.point) for s, h in worker.robot.hands.items() if h.point and s not in worker.holds
-    ]
 
 
 def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:
@@ -160,63 +177,91 @@ def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:
     return found
 
 
-def _about(part_frame: Frame, base: Array) -> Frame:
-    """A base (x, y, yaw) as a frame."""
-    return Frame(np.array([base[0], base[1], 0.0]), yaw_rotation(float(base[2])))
-
-
-def _move(worker: Worker, joint: str, goal: float, pull: bool) -> Act:
-    """Bring a part to ``goal``, in as many grips as it takes."""
+def _move(worker: Worker, joint: str, goal: float, least: float) -> Act:
+    """Bring a part to ``goal``, or to ``least`` at any rate, in as many grips as it takes."""
     failed = "no-grip"
     for _ in range(4):
-        model = worker.look()
-        if _there(worker, joint, goal, pull):
+        if _there(worker, joint, goal):
             return ""
-        start = model.opening(joint)
-        grip = _find_grip(worker, joint, start, goal)
+        grip = _find_grip(worker, joint, goal, least)
         if grip is None:
             return "no-grip"
         failed = yield from worker.drive(grip.stand.base)
         if failed:
             continue
-        hand = worker.robot.hands[grip.side]
         worker.look()
         palm = worker.model.body(joint) * grip.palm
         failed = yield from worker.reach(grip.side, palm, grip.stand, BEFORE, axis=2)
         if failed:
             yield from worker.back_off(0.2)
             continue
-        yield from worker.limbs.shape((grip.side,), np.array(hand.hook_open), seconds=0.3)
-
-        def on(gap: float, grip: Grip = grip) -> Frame:
-            there = worker.model.body(joint) * grip.palm
-            return Frame(there.at - gap * there.turn[:, 2], there.turn)
-
-        yield from worker.goto(grip.side, lambda: on(0.002), speed=0.15, within=0.004, patience=3.0)
-        if pull:
-            yield from worker.limbs.shape((grip.side,), np.array(hand.hook), seconds=0.6)
-        yield from _go_with(worker, joint, grip, goal)
-        # Slowly: fingers that straighten behind a bar push the panel back.
-        yield from worker.limbs.shape((grip.side,), np.array(hand.hook_open), seconds=UNHOOK)
-        worker.model.look(worker.limbs.seen)
-        away = on(BEFORE)
-        yield from worker.goto(grip.side, away, speed=0.2, within=0.01, patience=3.0)
-        yield from worker.back_off(0.25)
-        yield from worker.limbs.shape((grip.side,), np.array(hand.open), seconds=0.2)
-        yield from worker.tuck(grip.side)
+        yield from _hook(worker, joint, grip)
+        yield from _go_with(worker, joint, grip, grip.goal)
+        yield from _unhook(worker, joint, grip)
         failed = "did-not-move"
-    return "" if _there(worker, joint, goal, pull) else failed
+    return "" if _there(worker, joint, goal) else failed
 
 
-def _there(worker: Worker, joint: str, goal: float, pull: bool) -> bool:
+def _there(worker: Worker, joint: str, goal: float) -> bool:
     worker.model.look(worker.limbs.seen)
-    at = worker.model.opening(joint)
-    part = worker.model.parts[joint]
-    return at > 0.78 * part.open if pull else at < (0.02 if part.motion == "hinge" else 0.006)
+    at, part = worker.model.opening(joint), worker.model.parts[joint]
+    return at > OPEN * part.open if goal else at < (0.02 if part.motion == "hinge" else 0.006)
 
 
-def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | None:
-    """A hand, a palm on the handle, and a way to go with the part without touching anything."""
+def _on(worker: Worker, joint: str, grip: Grip, gap: float) -> Frame:
+    """The palm ``gap`` [m] before the handle, where it is now."""
+    there = worker.model.body(joint) * grip.palm
+    return Frame(there.at - gap * there.turn[:, 2], there.turn)
+
+
+def _hook(worker: Worker, joint: str, grip: Grip) -> Act:
+    """The hand onto the bar; round it, if the part is pulled."""
+    hand, sides = worker.robot.hands[grip.side], (grip.side,)
+    yield from worker.limbs.shape(sides, np.array(hand.hook_open), seconds=0.3)
+
+    def on() -> Frame:
+        return _on(worker, joint, grip, 0.002)
+
+    yield from worker.goto(grip.side, on, speed=0.15, within=0.004, patience=3.0)
+    if grip.goal:
+        yield from worker.limbs.shape(sides, np.array(hand.hook), seconds=0.6)
+    return ""
+
+
+def _unhook(worker: Worker, joint: str, grip: Grip) -> Act:
+    """Let go of the bar, and away from it: with the base, arms as they are, or with the arm."""
+    hand, sides = worker.robot.hands[grip.side], (grip.side,)
+    # Slowly: fingers that straighten behind a bar push the panel back.
+    yield from worker.limbs.shape(sides, np.array(hand.hook_open), seconds=UNHOOK)
+    worker.look()
+    away, near = _on(worker, joint, grip, BEFORE), {joint: -0.006}
+    failed = yield from worker.back_off(LEAVE, -away.turn[:, 2], near)
+    worker.relax()
+    if failed or not worker.robot.drives:
+        yield from worker.goto(grip.side, away, speed=0.2, within=0.01, patience=3.0)
+        yield from worker.back_off(LEAVE)
+    # A thumb that turns by the bar would hook it again.
+    turns = [np.array(hand.hook_open) + s * np.subtract(hand.open, hand.hook_open) for s in _THUMB]
+    free = all(_is_free(worker, {hand.fingers: turn}) for turn in turns)
+    if free:
+        yield from worker.limbs.shape(sides, np.array(hand.open), seconds=0.2)
+    yield from worker.tuck(grip.side)
+    if not free:
+        yield from worker.limbs.shape(sides, np.array(hand.open), seconds=0.2)
+    return ""
+
+
+def _is_free(worker: Worker, joints: dict[str, Array]) -> bool:
+    rehearsal = worker.look().rehearsal
+    rehearsal.pose(joints)
+    return rehearsal.clear(0.004)
+
+
+def _find_grip(worker: Worker, joint: str, goal: float, least: float) -> Grip | None:
+    """A hand, a palm on the handle, and a way to go with the part without touching anything.
+
+    The first that gets it to ``goal``; else, of what was tried, what gets it furthest.
+    """
     model = worker.look()
     part, body = model.parts[joint], model.body(joint)
     out = body.turn @ np.array(part.out)
@@ -224,63 +269,99 @@ def _find_grip(worker: Worker, joint: str, start: float, goal: float) -> Grip | 
     facing = (
         float(np.arctan2(-out[1], -out[0])) if level > 0.3 else model.facing(model.owner(joint))
     )
-    ways = []
-    for side, hand in worker.robot.hands.items():
-        if side in worker.holds or not hand.hook:
+    ways = [
+        (side, body * palm, cost, palm)
+        for side, hand in worker.robot.hands.items()
+        if side not in worker.holds and hand.hook
+        for palm, cost in _palms(hand, worker, joint)
+    ]
+    best, blocked = None, 0
+    for tried, (side, palm, base, drawn) in enumerate(worker.stands_for(ways, facing)):
+        if tried >= (TRIES if best is None else WIDER):
+            break
+        grip = _try_grip(worker, joint, (goal, least), side, palm, base, drawn)
+        if grip is None or (best and abs(grip.goal) <= abs(best.goal)):
             continue
-        for palm, cost in _palms(hand, worker, joint):
-            ways.append((side, palm, cost))
-    steps = np.linspace(start, goal, 6)
+        if worker.route(base) is None:
+            blocked += 1
+            if blocked >= BLOCKED:
+                break
+            continue
+        best = grip
+        if grip.goal == goal:
+            break
+    worker.look()
+    return best
+
+
+def _try_grip(
+    worker: Worker,
+    joint: str,
+    wanted: tuple[float, float],
+    side: str,
+    palm: Frame,
+    base: Array,
+    drawn: dict[str, Array],
+) -> Grip | None:
+    """How far base and hand can go with the part, and leave it then; None if not far enough.
+
+    ``wanted``: how far they are to get it, and at least.
+    """
+    model, hand = worker.model, worker.robot.hands[side]
+    rehearsal, part = model.rehearsal, model.parts[joint]
+    start, body = model.opening(joint), model.body(joint)
     # What lies in a drawer goes with it.
     riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
     near = {joint: -0.006, **dict.fromkeys(riding, -1.0)}
-    most = [0, 0]
-
-    def try_grip(side: str, palm: Frame, base: Array, drawn: dict[str, Array]) -> Grip | None:
-        """Whether base and hand can go with the part from start to goal."""
-        rehearsal, hand = model.rehearsal, worker.robot.hands[side]
-        rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
-        rehearsal.move(joint, start)
-        there = body * palm
-        before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
-        postures = worker.rehearse(
-            side, base, ((there, near, CLEAR), (before, {**near, joint: 0.0}, CLEAR)), drawn
-        )
-        if postures is None:
-            return None
-        for share in SHARES if part.motion == "hinge" and abs(part.axis[2]) > 0.5 else (0.0,):
-            joints = {**worker.limbs.joints, **drawn, **postures[0]}
-            for at in steps[1:]:
-                rehearsal.move(joint, float(at))
-                moved = model.body(joint, float(at))
-                stand = base_with(
-                    part.axis, body, moved, there, moved * palm, base, share, at - start
-                )
-                found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
-                if found is None:
-                    break
-                joints.update(found[0])
-            else:
-                rehearsal.move(joint, start)
-                return Grip(side, palm, Stand(base, postures, drawn), _about(body, base), share)
-        rehearsal.move(joint, start)
+    rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
+    rehearsal.move(joint, start)
+    there = body * palm
+    before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
+    postures = worker.rehearse(
+        side, base, ((there, near, CLEAR), (before, {**near, joint: 0.0}, CLEAR)), drawn
+    )
+    if postures is None:
         return None
-
-    for side, palm, base, drawn in worker.stands_for(
-        [(side, body * palm, cost, palm) for side, palm, cost in ways], facing
-    ):
-        most[0] += 1
-        if most[0] > 300:
-            break
-        grip = try_grip(side, palm, base, drawn)
-        if grip is not None:
-            if worker.route(base) is not None:
-                return grip
-            most[1] += 1
-            if most[1] >= BLOCKED:
+    best = None
+    hinged = part.motion == "hinge" and abs(part.axis[2]) > 0.5
+    for share in SHARES if hinged else (0.0,):
+        joints = {**worker.limbs.joints, **drawn, **postures[0]}
+        way = [(start, postures[0])]
+        for at in _stops(start, *wanted):
+            rehearsal.move(joint, at)
+            moved = model.body(joint, at)
+            stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
+            found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
+            if found is None:
                 break
-    worker.look()
-    return None
+            joints.update(found[0])
+            way.append((at, found[0]))
+            far = wanted[0] == 0.0 == at or at >= wanted[1] > 0.0
+            if far and (best is None or at > best.goal) and _leaves(worker, moved * palm, stand):
+                best = Grip(side, palm, Stand(base, postures, drawn), share, tuple(way))
+        if best and best.goal == wanted[0]:
+            break
+    rehearsal.move(joint, start)
+    return best
+
+
+def _stops(start: float, goal: float, least: float) -> list[float]:
+    """Where a way from ``start`` to ``goal`` is looked at [rad or m]."""
+    end = least if start < least else goal
+    more = np.linspace(end, goal, 3)[1:].tolist() if goal > end else []
+    return [*np.linspace(start, end, 8)[1:].tolist(), *more]
+
+
+def _leaves(worker: Worker, palm: Frame, stand: Array) -> bool:
+    """Whether, in the posture rehearsed last, the base can take the hand off the bar."""
+    if not worker.robot.drives:
+        return True
+    off = -palm.turn[:, 2]
+    for far in (0.6 * LEAVE, LEAVE):
+        worker.model.rehearsal.pose({"base": stand + far * np.array([off[0], off[1], 0.0])})
+        if not worker.model.rehearsal.clear(0.004):
+            return False
+    return True
 
 
 def base_with(
@@ -327,8 +408,8 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
             rate = min(rate, 0.2 * pace + 1.2 * abs(at))
         done = abs(at - start) >= far
         behind = sign * (at - now)
-        pressed = float(limbs.seen["truth/contact"][0]) > PRESSED and abs(now) < lag
-        if pressed and goal <= 0.0:
+        force = float(limbs.seen["truth/contact"][0])
+        if force > (PRESSED if goal <= 0.0 and abs(now) < lag else JAMMED):
             break
         if behind < lag and not done:
             at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
@@ -346,6 +427,8 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
         if "base" in limbs.joints:
             limbs.joints["base"] = limbs.joints["base"] + 0.5 * step
         local = worker.model.base().inverse() * moved
+        # Spare joints as rehearsed: what was looked at is what is done.
+        limbs.draw(grip.posture(at))
         limbs.pursue({grip.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
         yield from limbs.tick()
     return ""

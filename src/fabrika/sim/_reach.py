@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import product, zip_longest
 from math import cos, hypot, pi, sin
 
 import numpy as np
@@ -19,6 +19,7 @@ from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
 from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._roads import road, straight
 from fabrika.sim._robot import Robot
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._skills import Limbs
@@ -126,56 +127,40 @@ class Reacher:
         x, y, _ = turn @ np.array([goal[0] - at[0], goal[1] - at[1], 0.0])
         return np.array([x, y, (goal[2] - at[2] + pi) % (2 * pi) - pi])
 
-    def _base_space(self) -> Space:
-        return Space(
-            np.array([-1.7, -1.7, -pi]), np.array([1.7, 1.7, pi]), np.array([1.0, 1.0, 1.2]), 0.04
-        )
-
     def route(self, goal: Array, margin: float = 0.03) -> list[Array] | None:
         """Corners of a way for the base, arms as they are; None if there is none."""
         model = self.look()
-        here = model.stand()
-        goal = goal.copy()
-        goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
-        space = self._base_space()
-        if not self.robot.drives:
-            return []
-
-        def free(q: Array) -> bool:
-            model.rehearsal.pose({"base": q})
-            # Near its start the base may be as near to things as it stands now.
-            return model.rehearsal.clear(
-                margin if space.far(here, q) > 0.15 else min(margin, 0.004)
-            )
-
-        return plan(space, here, goal, free, self.rng, 300)
+        return road(model, goal, margin, self.rng) if self.robot.drives else []
 
     def drive(self, goal: Array, *, speed: float = 0.5, within: float = 0.012) -> Act:
         """Bring the base to (x, y, yaw) in the world, arms as they are."""
         corners = self.route(goal)
         if corners is None:
             return "no-way"
-        for index, corner in enumerate(corners):
-            last = index == len(corners) - 1
-            yield from self.limbs.drive(
-                partial(self.left, corner),
-                speed=speed,
-                within=within if last else 0.08,
-                least=CREEP,
-            )
+        for corner, after in zip_longest(corners, corners[1:]):
+            to = partial(self.limbs.drive, partial(self.left, corner), speed=speed, least=CREEP)
+            yield from to(within=within if after is None else 0.08)
+            if after is not None and not straight(self.look(), after, 0.02):
+                yield from to(within=0.02)
         return ""
 
-    def back_off(self, far: float = 0.4) -> Act:
-        """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+    def back_off(
+        self, far: float = 0.4, way: Array | None = None, near: Mapping[str, float] | None = None
+    ) -> Act:
+        """Straight back by up to ``far`` [m], as far as nothing is in the way.
+
+        ``way``: (3,) where to in the world, if not straight back; ``near``: what may be near at
+        first, and how near [m].
+        """
         if not self.robot.drives:
             return ""
         model = self.look()
         here = model.stand()
-        away = yaw_rotation(here[2]) @ np.array([-1.0, 0.0, 0.0])
+        away = yaw_rotation(here[2]) @ np.array([-1.0, 0.0, 0.0]) if way is None else way
         free = 0.0
         for step in np.arange(0.02, far + 0.01, 0.04):
             model.rehearsal.pose({"base": here + np.array([*(step * away[:2]), 0.0])})
-            if not model.rehearsal.clear(0.004 if step < 0.15 else 0.012):
+            if not model.rehearsal.clear(*((0.004, near) if step < 0.12 else (0.012,))):
                 break
             free = float(step)
         if free < 0.03:
@@ -328,6 +313,10 @@ class Reacher:
     def _draw(self, drawn: dict[str, Array]) -> None:
         self.drawn = drawn
         self.limbs.draw(drawn)
+
+    def relax(self) -> None:
+        """Torso and arms are drawn again to where they are best."""
+        self.limbs.draw({**self._torso(), **self.drawn})
 
     def _deep(self, place: str, at: Array) -> float:
         """How far behind the front edge of a spot a point is [m]."""
