@@ -22,6 +22,10 @@ from fabrika.sim._robot import Robot
 Skill = Generator[Signals, Signals, None]
 Goal = Pose | Callable[[], Pose]
 """Where a palm is to go: fixed, or asked anew every tick."""
+_FAST = 0.6
+"""Share of its top speed that no joint exceeds while a palm is led."""
+_RAMP = 2.0
+"""How much of its top speed a joint gains in a second."""
 
 
 class Limbs:
@@ -39,7 +43,9 @@ class Limbs:
         self.joints = {name: home.copy() for name, home in self.robot.home.items()}
         self._posture = {name: value.copy() for name, value in self.joints.items()}
         self._posture.update(posture or {})
-        self._speed = dict.fromkeys(self.robot.hands, 0.0)
+        self._speed, self._pace = dict.fromkeys(self.robot.hands, 0.0), 0.0
+        # How far every joint can go in a tick.
+        self._most = {n: self.dt * np.array(g.velocity) for n, g in self.robot.groups.items()}
         self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
 
     def draw(self, posture: Mapping[str, Array]) -> None:
@@ -99,34 +105,58 @@ class Limbs:
             targets[side] = (here + share * offset, turn_by(share * spin) @ turned)
             far = max(far, distance, 0.1 * angle)
         solved, _ = self.kinematics.solve(targets, self.joints, self._posture)
+        share = self._share(solved)
+        if share < 1.0:
+            # Near a singular posture joints race where the palm creeps: the palm waits for them.
+            solved = {n: self.joints[n] + share * (v - self.joints[n]) for n, v in solved.items()}
         self.joints.update(solved)
+        if share < 1.0:
+            targets = {side: self.kinematics.palm(self.joints, side) for side in targets}
         self._poses.update(targets)
         return far
 
+    def _share(self, goal: Signals) -> float:
+        """What share of a step to joint positions is done in this tick, so that no joint races."""
+        pace = max(float((np.abs(v - self.joints[n]) / self._most[n]).max()) for n, v in goal.items())
+        self._pace = min(pace, _FAST, self._pace + _RAMP * self.dt)
+        return self._pace / pace if pace > self._pace else 1.0
+
     def follow(self, path: Sequence[Mapping[str, Array]], *, speed: float = 0.5) -> Skill:
-        """Through joint positions by group, one after the other, at a share of top speed."""
+        """Through joint positions by group, one after the other, at a share of top speed.
+
+        Corners are taken slowly: the sharper, the slower.
+        """
         rate = 0.0
         for index, corner in enumerate(path):
-            last = index == len(path) - 1
-            top = {name: np.array(self.robot.groups[name].velocity) for name in corner}
+            through = 0.05
+            if index < len(path) - 1:
+                through = min(speed, _RAMP * self.dt / self._bend(corner, path[index + 1]))
             while True:
                 left = {name: values - self.joints[name] for name, values in corner.items()}
                 # Ticks that it takes at top speed, of the joint that has furthest to go.
-                ticks = max(float((np.abs(v) / top[n]).max()) for n, v in left.items()) / self.dt
+                ticks = max(float((np.abs(v) / self._most[n]).max()) for n, v in left.items())
                 if ticks < 1e-6:
                     break
-                rate = min(speed, rate + 2.0 * self.dt)
-                pace = min(rate, max(0.05, 0.15 * ticks)) if last else rate
-                share = min(1.0, pace / ticks)
+                rate = min(speed, rate + _RAMP * self.dt, max(through, 0.15 * ticks))
+                share = min(1.0, rate / ticks)
                 for name, values in left.items():
                     self.joints[name] = self.joints[name] + share * values
                 yield from self.tick()
         self.refresh()
 
+    def _bend(self, corner: Mapping[str, Array], after: Mapping[str, Array]) -> float:
+        """How sharply the way from here turns at a corner: 0 straight on, 2 back."""
+
+        def way(start: Mapping[str, Array], end: Mapping[str, Array]) -> Array:
+            steps = np.concatenate([(end[n] - start[n]) / self._most[n] for n in corner])
+            return np.asarray(steps / max(float(np.abs(steps).max()), 1e-9))
+
+        return max(float(np.abs(way(corner, after) - way(self.joints, corner)).max()), 1e-3)
+
     def refresh(self) -> None:
         """Work out the palms' poses again, after joints were moved by themselves."""
         self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
-        self._speed = dict.fromkeys(self.robot.hands, 0.0)
+        self._speed, self._pace = dict.fromkeys(self.robot.hands, 0.0), 0.0
 
     # -- fingers -------------------------------------------------------------------------
 
