@@ -8,6 +8,7 @@ import pytest
 from fabrika import Random, Task, Zero, judge, rollout
 from fabrika.data import narrate
 from fabrika.lines.home.pages import OWN, load_page
+from fabrika.sim import build_fixture, places
 
 DONE = {"open-drawer": "open the drawers top", "press-microwave": "press the microwave button"}
 """Short pages, and what their expert says while it does them."""
@@ -45,6 +46,22 @@ def test_what_was_done_before_changes_nothing() -> None:
     again = rollout(expert, world, first, 12.0)
     assert all(np.array_equal(fresh.actions[n], again.actions[n]) for n in fresh.actions)
     assert np.array_equal(fresh.states, again.states)
+
+
+@pytest.mark.parametrize("name", ["cup-to-table", "open-fridge", "mug-in-microwave"])
+def test_a_policy_is_told_where_things_are_to_go_and_what_to_open(name: str) -> None:
+    task = of(name)
+    scenario, world = task.scenario("train", 3), task.build()
+    world.reset(scenario)
+    fixtures = scenario.params["fixtures"]
+    spots = places(fixtures)
+    handles = {f"{p.joint}.handle" for n, f in fixtures.items() for p in build_fixture(n, f).parts}
+    told = {read.partition("/")[2] for read in task.policy_reads if read.startswith("tracker/")}
+    marks = {mark for mark in told if "." in mark}
+    assert marks and marks <= spots.keys() | handles
+    truth = world.observe([f"truth/{mark}" for mark in marks])
+    for mark in marks & spots.keys():
+        assert truth[f"truth/{mark}"][:3] == pytest.approx(spots[mark].middle, abs=1e-6)
 
 
 def test_held_out_things_are_never_trained_on() -> None:
