@@ -204,7 +204,7 @@ class Reacher:
             now = solved
         return None
 
-    def _arm_path(
+    def arm_path(
         self, side: str, target: Mapping[str, Array], near: Mapping[str, float]
     ) -> list[dict[str, Array]] | None:
         """Corners for torso and arm from where they are commanded to be to a target."""
@@ -292,10 +292,10 @@ class Reacher:
         """Arm and torso to rest, around what is in the way; the base first makes room for them."""
         arm = self.robot.hands[side].arm
         rest = {**self._torso(), arm: self.rest[arm]}
-        path = self._arm_path(side, rest, {})
+        path = self.arm_path(side, rest, {})
         if path is None:
             yield from self._make_room(rest)
-            path = self._arm_path(side, rest, {})
+            path = self.arm_path(side, rest, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
@@ -401,7 +401,7 @@ class Reacher:
         """Both arms to their rest, where they hold nothing."""
         idle = {s: h.arm for s, h in self.robot.hands.items() if s not in self.holds}
         target = {arm: self.rest[arm] for arm in idle.values()}
-        path = self._arm_path("", target, {})
+        path = self.arm_path("", target, {})
         if path is not None:
             yield from self.limbs.follow(path, speed=0.6)
             return ""
@@ -465,7 +465,7 @@ class Reacher:
         target = self._solve(side, goal, self.model.base(), start)
         if target is None:
             return "out-of-reach"
-        path = self._arm_path(side, target, {})
+        path = self.arm_path(side, target, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
