@@ -108,6 +108,8 @@ def washer(name: str, p: Params) -> Fixture:
         )
     made.geoms += block((-length - 0.02, -r, z - r), (-length - 0.01, r, z + r))
     made.spaces.append(Space("inside", name, (-length, -r, z - r), (0.0, r, z + r)))
+    # The lowest panel, in the front of the drum.
+    add_spot(made, name, "drum", (-0.20, 0.0, z - r), (0.16, 0.045), 2 * r)
     add_side_door(made, name, p, 2 * r + 0.06, z - r - 0.03, z + r + 0.03)
     return made
 

@@ -194,6 +194,14 @@ def _all() -> Iterator[tuple[str, Instance]]:
         sponge_large=b(0.030, 0.7, 0.080, 0.120, 0.040),
         soap_bar=b(0.11, 0.4, 0.055, 0.085, 0.030),
     )
+    # Rolled up tightly and tied: as stiff as a box, as heavy and rough as what is in it.
+    yield from _of(
+        "bundle",
+        "box",
+        bundle_towel=b(0.20, 0.7, 0.070, 0.085, 0.110),
+        bundle_shirts=b(0.26, 0.7, 0.075, 0.090, 0.100),
+        bundle_socks=b(0.12, 0.7, 0.065, 0.075, 0.090),
+    )
     yield from _of(
         "toy",
         "box",

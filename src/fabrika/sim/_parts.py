@@ -325,6 +325,8 @@ def _try_grip(
     best = None
     hinged = part.motion == "hinge" and abs(part.axis[2]) > 0.5
     for share in SHARES if hinged else (0.0,):
+        if not worker.turns(base, share * part.axis[2] * (wanted[0] - start)):
+            continue
         joints = {**worker.limbs.joints, **drawn, **postures[0]}
         way = [(start, postures[0])]
         for at in _stops(start, *wanted):

@@ -9,6 +9,7 @@ from math import hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._insert import before, goes_in, insert
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
@@ -38,17 +39,28 @@ class Surface:
     """How far its middle is from the edge that the robot reaches over [m]."""
     walls: bool = False
     """Whether walls stand around it: the thing may be let fall over them, upright or not."""
+    hollow: bool = False
+    """Whether it is the bottom of a lying drum: a thing is let fall into it, the back first."""
 
     @property
     def above(self) -> float:
         """From how high over it a thing is brought down [m]."""
-        return 0.15 if self.walls else 0.06
+        return 0.15 if self.walls else 0.02 if self.hollow else 0.06
+
+    @property
+    def drops(self) -> tuple[float, ...]:
+        """How far a thing may fall onto it [m]."""
+        return DROPS if self.walls else DROPS_IN if self.hollow else (0.0,)
 
 
 Where = Callable[[], Surface]
 """A surface, as it is when asked."""
 DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
+DROPS_IN = (0.02, 0.05, 0.08, 0.11)
+"""How far a thing may be let fall into a drum, whose sides slope [m]."""
+NEAREST, INNER = 0.16, 0.26
+"""How far behind the edge of a surface, and in a drum, a thing is put best [m]."""
 
 
 class Placer(Reacher):
@@ -116,7 +128,11 @@ class Placer(Reacher):
         inner = [s for s in found if _inside(s.middle, space)]
         spot = inner[int(self.rng.integers(len(inner)))]
         surface = self._on(f"{owner}.{spot.name}")
-        return replace(surface, walls=surface.walls or spot.name == "floor")
+        return replace(
+            surface,
+            walls=surface.walls or spot.name == "floor",
+            hollow=spot.name == "drum",
+        )
 
     def _top(self, lower: str) -> Surface:
         frame, params = self.model.thing(lower), self.model.things[lower]
@@ -139,6 +155,8 @@ class Placer(Reacher):
             if found is None:
                 return "no-place"
             target, drop, stand = found
+            if surface.hollow:
+                return (yield from insert(self, name, side, stand))
             failed = yield from self.drive(stand.base)
             if failed:
                 continue
@@ -174,7 +192,7 @@ class Placer(Reacher):
         palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw = self._hand_yaw(side)
         targets = self._targets(name, side, surface)
-        drops = DROPS if surface.walls else (0.0,)
+        drops = surface.drops
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
@@ -200,7 +218,8 @@ class Placer(Reacher):
         for _, frame, palm, base, drop, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
-                rehearsal.pose(self._at(base, self._arms()))
+                first = before(base) if surface.hollow else base
+                rehearsal.pose(self._at(first, self._arms()))
                 spare[key] = rehearsal.clear(0.004)
             if not spare.get(key, True):
                 continue
@@ -211,6 +230,17 @@ class Placer(Reacher):
             over = Frame(palm.at + surface.above * UP, palm.turn)
             postures = self.rehearse(side, base, ((there, near, 0.003), (over, near, 0.004)), drawn)
             if postures is None:
+                continue
+            if surface.hollow:
+                there_in = Stand(base, postures, drawn)
+                fits = goes_in(self, name, side, frame, drop, there_in, surface.body)
+                self._look_holding(name, side, held)
+                if fits and self.route(before(base)) is not None:
+                    return frame, drop, there_in
+                if fits:
+                    spare[key], blocked = False, blocked + 1
+                if blocked >= BLOCKED:
+                    return None
                 continue
             back = BEFORE * palm.turn @ np.array(hand.approach)
             straight_up = surface.walls or grasp.above
@@ -257,7 +287,8 @@ class Placer(Reacher):
             if gap >= (0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
                 # What stands fixed reaches best what is near; else the middle is as good as any.
-                near = abs(deep - 0.16) + 0.3 * abs(y)
+                best = INNER if surface.hollow else NEAREST
+                near = abs(deep - best) + 0.3 * abs(y)
                 far = near if self.robot.drives else hypot(*(at - rest)[:2])
                 found.append((far - 0.5 * min(gap, 0.12), at, deep))
         return sorted(found, key=lambda target: target[0])[:16]
@@ -288,7 +319,7 @@ class Placer(Reacher):
         )
         if posture is None:
             return "out-of-reach"
-        path = self._arm_path(side, posture, {})
+        path = self.arm_path(side, posture, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path, speed=0.35)

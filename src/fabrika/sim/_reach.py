@@ -19,7 +19,7 @@ from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
 from fabrika.sim._pose import yaw_rotation
-from fabrika.sim._roads import road, straight
+from fabrika.sim._roads import Roads
 from fabrika.sim._robot import Robot
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._skills import Limbs
@@ -51,6 +51,8 @@ CREEP = 0.06
 """Slowest the base comes to where it stops [m/s]: a policy takes what is slower for standing."""
 BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
+BEYOND = 9.0
+"""Cost of a stand that the base cannot turn to: after all others."""
 OPTIONS = 1200
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
@@ -129,8 +131,15 @@ class Reacher:
 
     def route(self, goal: Array, margin: float = 0.03) -> list[Array] | None:
         """Corners of a way for the base, arms as they are; None if there is none."""
-        model = self.look()
-        return road(model, goal, margin, self.rng) if self.robot.drives else []
+        self.look()
+        return self._roads().corners(goal, margin, self.rng) if self.robot.drives else []
+
+    def _roads(self) -> Roads:
+        return Roads(self.model, float(self.limbs.joints["base"][2]))
+
+    def turns(self, base: Array, more: float = 0.0) -> bool:
+        """Whether the base can stand so, and turn by ``more`` from there [rad]."""
+        return not self.robot.drives or self._roads().turns(float(base[2]), more)
 
     def drive(self, goal: Array, *, speed: float = 0.5, within: float = 0.012) -> Act:
         """Bring the base to (x, y, yaw) in the world, arms as they are."""
@@ -140,7 +149,8 @@ class Reacher:
         for corner, after in zip_longest(corners, corners[1:]):
             to = partial(self.limbs.drive, partial(self.left, corner), speed=speed, least=CREEP)
             yield from to(within=within if after is None else 0.08)
-            if after is not None and not straight(self.look(), after, 0.02):
+            self.look()
+            if after is not None and not self._roads().straight(after, 0.02):
                 yield from to(within=0.02)
         return ""
 
@@ -197,7 +207,7 @@ class Reacher:
             now = solved
         return None
 
-    def _arm_path(
+    def arm_path(
         self, side: str, target: Mapping[str, Array], near: Mapping[str, float]
     ) -> list[dict[str, Array]] | None:
         """Corners for torso and arm from where they are commanded to be to a target."""
@@ -282,12 +292,13 @@ class Reacher:
         return ""
 
     def tuck(self, side: str) -> Act:
-        """The arm to its rest, around what is in the way; the base first makes room for it."""
+        """Arm and torso to rest, around what is in the way; the base first makes room for them."""
         arm = self.robot.hands[side].arm
-        path = self._arm_path(side, {arm: self.rest[arm]}, {})
+        rest = {**self._torso(), arm: self.rest[arm]}
+        path = self.arm_path(side, rest, {})
         if path is None:
-            yield from self._make_room({arm: self.rest[arm]})
-            path = self._arm_path(side, {arm: self.rest[arm]}, {})
+            yield from self._make_room(rest)
+            path = self.arm_path(side, rest, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
@@ -350,6 +361,8 @@ class Reacher:
         c, d = cos(yaw), sin(yaw)
         base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
         cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
+        if not self.turns(base):
+            cost += BEYOND
         return cost + FAVOUR * (side == "left"), base
 
     def rehearse(
@@ -390,7 +403,7 @@ class Reacher:
         """Both arms to their rest, where they hold nothing."""
         idle = {s: h.arm for s, h in self.robot.hands.items() if s not in self.holds}
         target = {arm: self.rest[arm] for arm in idle.values()}
-        path = self._arm_path("", target, {})
+        path = self.arm_path("", target, {})
         if path is not None:
             yield from self.limbs.follow(path, speed=0.6)
             return ""
@@ -454,7 +467,7 @@ class Reacher:
         target = self._solve(side, goal, self.model.base(), start)
         if target is None:
             return "out-of-reach"
-        path = self._arm_path(side, target, {})
+        path = self.arm_path(side, target, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)

@@ -168,7 +168,7 @@ class Worker(Placer):
         target = self._solve(side, before, base, {**self.limbs.joints, **stand.postures[2]})
         if target is None:
             return "out-of-reach"
-        path = self._arm_path(side, target, {})
+        path = self.arm_path(side, target, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
