@@ -68,7 +68,8 @@ class Worker(Placer):
         ``to``: what it will be put on, if that is known: a robot that does not drive takes
         it with the hand, and in the way, in which it can put it there.
         """
-        self.came_from[name] = self.look().under(name)
+        model = self.look()
+        self.came_from[name] = model.under(name), model.thing(name).at
         for _ in range(3):
             found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
             if found is None:

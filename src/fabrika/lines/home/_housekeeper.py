@@ -158,7 +158,7 @@ def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
             done = partial(_holds, goal, worker)
             yield Step(words, lambda: worker.pour(source, vessel, done))
     elif held and not any(g.args[0] == source and g.predicate == "on" for g in page.goals):
-        yield from _bring(worker, "on", source, worker.came_from[source], page)
+        yield from _bring(worker, "on", source, worker.came_from[source][0], page)
 
 
 def _said(name: str) -> str:
