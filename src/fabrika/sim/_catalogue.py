@@ -161,6 +161,13 @@ def _all() -> Iterator[tuple[str, Instance]]:
         spatula=n(0.075, 0.5, length=0.28, width=0.075, height=0.016),
     )
     yield from _of(
+        "nut",
+        "grain",
+        hazelnut=n(0.0035, 0.4, radius=0.0100),
+        macadamia=n(0.0070, 0.4, radius=0.0125),
+        walnut=n(0.0110, 0.4, radius=0.0160),
+    )
+    yield from _of(
         "pot",
         "pot",
         pot_small=r(0.75, 0.4, 0.080, 0.085, handle=0.16),

@@ -20,6 +20,7 @@ from fabrika._signals import Array
 from fabrika.sim._grasps import Grasp, grasps
 from fabrika.sim._model import Frame
 from fabrika.sim._robot import Hand
+from fabrika.sim._shapes import WALLED
 
 SLANTS = (0.0, 0.35, 0.7, 1.0, 1.3)
 """Angles between the way that the gripper points and straight down [rad]."""
@@ -32,8 +33,6 @@ _RIM = 0.012
 _THICK = 0.010
 """Half of a finger, across its plane [m]."""
 _BACK = np.array([-1.0, 0.0, 0.0])
-_WALLED: Mapping[str, float] = {"cup": 0.004, "pot": 0.005}
-"""Open round vessels with upright walls, and how thick these are [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ def _pieces(params: Mapping[str, Any]) -> Iterator[_Piece]:
         yield _Piece((0.0, 0.0), 0.0, body, around, 2 * radius)
         if kind == "bottle":
             yield _Piece((0.0, 0.0), body, height, around, 0.8 * radius)
-    elif kind in _WALLED:
-        wall, radius = _WALLED[kind], params["radius"]
+    elif kind in WALLED:
+        wall, radius = WALLED[kind], params["radius"]
         for turn in (2 * pi * side / ROUND for side in range(ROUND)):
             at = radius - wall / 2
             yield _Piece((at * cos(turn), at * sin(turn)), 0.03, height, (turn,), wall)

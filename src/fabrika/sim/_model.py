@@ -65,14 +65,16 @@ class Model:
         self.parts: dict[str, Part] = {p.joint: p for b in self.built.values() for p in b.parts}
         self._owner = {p.joint: name for name, b in self.built.items() for p in b.parts}
         bodies = "".join(fixture(name, {**_PAINT, **p}) for name, p in self.fixtures.items())
-        bodies += "".join(thing(name, {**_SKIN, **p}) for name, p in self.things.items())
+        # Grains are nothing to keep off: they lie in a vessel, and go where it goes.
+        self._solid = [name for name, p in self.things.items() if p["kind"] != "grain"]
+        bodies += "".join(thing(name, {**_SKIN, **self.things[name]}) for name in self._solid)
         self.rehearsal = Rehearsal(robot, bodies + walls())
         self.look(seen)
 
     def look(self, seen: Signals) -> None:
         """Take in where the robot's base, things and parts are."""
         self._seen = seen
-        for name in self.things:
+        for name in self._solid:
             place = self.thing(name)
             self.rehearsal.put(name, place.at, place.turn)
         for joint in self.parts:
@@ -105,6 +107,15 @@ class Model:
         index = sorted(self.things).index(name)
         things, robots = self._seen["truth/support"][index].tolist()
         return things, robots
+
+    def loaded(self, name: str) -> bool:
+        """Whether there are grains in a thing."""
+        frame, params = self.thing(name), self.things[name]
+        for grain in self.things.keys() - set(self._solid):
+            x, y, z = frame.turn.T @ (self.thing(grain).at - frame.at)
+            if np.hypot(x, y) < params.get("radius", 0.0) and 0 < z < params["height"]:
+                return True
+        return False
 
     def opening(self, joint: str) -> float:
         """Where a part is [rad or m]."""

@@ -280,8 +280,10 @@ class Placer(Reacher):
         radius = min(reach_of(model.things[name]), 0.1)
         inset = min(radius, 0.04) if surface.walls else 0.02
         rest = self._resting(side)
-        for _ in range(60):
-            x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(surface.half) - inset, 0.0)
+        points = self.rng.uniform(-1, 1, (60, 2)) * np.maximum(np.array(surface.half) - inset, 0.0)
+        was = middle.turn.T @ (self.came_from.get(name, ("", UP * 9))[1] - middle.at)
+        back = bool((np.abs(was) < (*surface.half, 0.01)).all())
+        for index, (x, y) in enumerate(np.vstack([*([was[:2]] if back else []), points])):
             at = middle.point(x, y, 0.0)
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= (0.0 if surface.walls else 0.015):
@@ -290,7 +292,9 @@ class Placer(Reacher):
                 best = INNER if surface.hollow else NEAREST
                 near = abs(deep - best) + 0.3 * abs(y)
                 far = near if self.robot.drives else hypot(*(at - rest)[:2])
-                found.append((far - 0.5 * min(gap, 0.12), at, deep))
+                # Where it was taken, the hand has been.
+                known = 0.15 if back and not index else 0.0
+                found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))
         return sorted(found, key=lambda target: target[0])[:16]
 
     def _hand_yaw(self, side: str) -> float:

@@ -85,6 +85,7 @@ class Reacher:
         self.limbs.start(first, self._torso())
         self.model = Model(robot, scenery, first)
         self.holds: dict[str, str] = {}
+        self.came_from: dict[str, tuple[str, Array]] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, hypot, pi, sin
+from itertools import product
+from math import asin, cos, hypot, pi, sin
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from fabrika.sim._fixtures import build_fixture, fixture
 from fabrika.sim._joinery import Params, Spot
 from fabrika.sim._kitchen import kitchen_materials, lamp
 from fabrika.sim._pictures import visual
+from fabrika.sim._shapes import FLOOR, WALLED
 from fabrika.sim._things import thing
 from fabrika.sim._world import Stage
 
@@ -168,6 +170,26 @@ def put_on(
             pos = [round(at[0], 5), round(at[1], 5), round(at[2] + 0.001, 5)]
             return {**params, "pos": pos, "yaw": round(yaw, 5)}
     return None
+
+
+def fill(vessel: Params, grain: Params, count: int) -> list[tuple[float, float, float]] | None:
+    """Places (x, y, z) in the world [m] of ``count`` grains in a vessel; None if it is too small.
+
+    Rings upon rings, a little apart: they settle in the first moments.
+    """
+    radius = 1.02 * grain["radius"]
+    ring = vessel["radius"] - WALLED[vessel["kind"]] - radius
+    around = int(pi / asin(radius / ring)) if ring > radius else int(ring >= 0)
+    middle = ring >= 2 * radius
+    layers = int((vessel["height"] - FLOOR) / (2 * radius))
+    found = []
+    for layer, index in product(range(layers), range(around + middle)):
+        a = 2 * pi * index / max(around, 1) + layer * pi / max(around, 1)
+        far = ring if index < around else 0.0
+        x, y, z = vessel["pos"]
+        at = (x + far * cos(a), y + far * sin(a), z + FLOOR + 2 * layer * radius)
+        found.append((round(at[0], 5), round(at[1], 5), round(at[2], 5)))
+    return found[:count] if len(found) >= count else None
 
 
 def scene(params: Params, looks: bool) -> Stage:

@@ -13,6 +13,12 @@ from math import atan2, cos, pi, sin, tan
 from typing import Any
 
 Params = Mapping[str, Any]
+ROLLING = 0.0008
+"""Rolling friction of grains [m]."""
+WALLED: Mapping[str, float] = {"cup": 0.004, "pot": 0.005}
+"""Open round vessels with upright walls, and how thick these are [m]."""
+FLOOR = 0.006
+"""Thickness of their floors [m]."""
 LOOK = {"class": "look"}
 """Attributes of a geom that nothing touches."""
 
@@ -56,6 +62,16 @@ def ball(p: Params, looks: bool) -> str:
     r = p["radius"]
     foot = upright("cylinder", 0.3 * r, 0, 0.1 * r, mass=0.05 * p["mass"])
     return foot + geom("sphere", size=r, pos=f"0 0 {r}", mass=0.95 * p["mass"])
+
+
+def grain(p: Params, looks: bool) -> str:
+    """``radius``; one sphere, cheap enough to be poured by the dozen.
+
+    It rolls with resistance, as what is not quite round does: so that it comes to rest.
+    """
+    r = p["radius"]
+    rolling = f"{p['friction']} 0.005 {ROLLING}"
+    return geom("sphere", size=r, pos=f"0 0 {r}", mass=p["mass"], friction=rolling, condim=6)
 
 
 def lying(p: Params, looks: bool) -> str:
@@ -241,6 +257,7 @@ SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "cup": cup,
     "cutlery": cutlery,
     "cylinder": cylinder,
+    "grain": grain,
     "keys": keys,
     "lying": lying,
     "mug": mug,

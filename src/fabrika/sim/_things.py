@@ -57,7 +57,8 @@ def thing(name: str, params: Params, looks: bool = False) -> str:
     def finish(match: re.Match[str]) -> str:
         text = match.group()
         colour = "" if "rgba=" in text else f'rgba="{rgba}" '
-        skin = f'<geom {colour}friction="{params["friction"]} 0.005 0.0002" '
+        rubs = "" if "friction=" in text else f'friction="{params["friction"]} 0.005 0.0002" '
+        skin = f"<geom {colour}{rubs}"
         return text.replace("<geom ", skin)
 
     geoms = re.sub("<geom [^>]*>", finish, THINGS[params["kind"]](params, looks))

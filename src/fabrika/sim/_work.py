@@ -7,7 +7,7 @@ it changed it verifies by what is there, not by what it commanded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
+from fabrika.sim._pour import pour
 from fabrika.sim._put import Placer, Where
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
@@ -46,6 +47,12 @@ class Worker(Placer):
         """Press a button."""
         return press_part(self, joint)
 
+    # -- pour --------------------------------------------------------------------------------
+
+    def pour(self, source: str, vessel: str, done: Callable[[], bool]) -> Act:
+        """Pour what is in a held vessel into another one, until it is ``done``."""
+        return pour(self, source, vessel, done)
+
     # -- take --------------------------------------------------------------------------------
 
     def take(
@@ -61,6 +68,8 @@ class Worker(Placer):
         ``to``: what it will be put on, if that is known: a robot that does not drive takes
         it with the hand, and in the way, in which it can put it there.
         """
+        model = self.look()
+        self.came_from[name] = model.under(name), model.thing(name).at
         for _ in range(3):
             found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
             if found is None:
@@ -214,7 +223,9 @@ class Worker(Placer):
         things, robots = self.model.support(name)
         offset = self._in_palm(side, name)
         away = offset.at - np.array(self.robot.hands[side].pocket)
-        return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
+        # What is in it presses on it, too: then it is held if it stands on nothing.
+        lifted = things < 0.1 or (self.model.loaded(name) and not self.model.under(name))
+        return lifted and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
     def carry(self, side: str) -> Act:
         """Away from the fixture; the hand close before the body, what it holds upright."""

@@ -32,7 +32,7 @@ from fabrika.sim import (
     scene,
 )
 from fabrika.sim._joinery import Fixture
-from fabrika.sim._scene import ROOM, CrowdedError, Place
+from fabrika.sim._scene import ROOM, CrowdedError, Place, fill
 from fabrika.sim._scenery import Scenery
 
 Rng = np.random.Generator
@@ -99,7 +99,10 @@ def task_of(page: Page) -> Task:
                 )
                 for goal in goals
             ),
-            *safety(*names, robot=robot, fall=page.fall),
+            # Grains are meant to fall; where they end is a goal.
+            *safety(
+                *(n for n in names if scenery.things[n] != "grain"), robot=robot, fall=page.fall
+            ),
             *quality(),
         ),
     )
@@ -123,6 +126,11 @@ def wanted(page: Page) -> tuple[Goal, ...]:
     for goal in page.goals:
         if goal.predicate in _PLACING and goal.args[0] not in held:
             found += [Goal("let_go", goal.args[:1]), Goal("at_rest", goal.args[:1])]
+        if goal.predicate == "poured":
+            # What it was poured from stands again; what it was poured into was not upset.
+            source = page.source_of(str(goal.args[0]))
+            found += [Goal("let_go", (source,)), Goal("upright", (source,))]
+            found += [Goal("at_rest", (source,)), Goal("upright", goal.args[1:2])]
     return tuple(dict.fromkeys(found))
 
 
@@ -195,9 +203,13 @@ def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
     spots = places(fixtures)
     things: dict[str, Any] = {}
     taken: dict[str, list[tuple[float, float, float]]] = {}
-    for supply in page.supplies:
+    # Vessels first: what is in them is where they are.
+    for supply in sorted(page.supplies, key=lambda s: bool(s.inside)):
         count = int(rng.integers(supply.least, supply.most + 1))
         pool = supply.held_out if held_out else supply.instances
+        if supply.inside:
+            things |= _fill(rng, supply, pool, count, things[supply.inside])
+            continue
         for number, name in enumerate(supply.names):
             params = draw_thing(rng, pool[int(rng.integers(len(pool)))])
             if number >= count:
@@ -216,6 +228,23 @@ def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
             things[name] = placed
             others.append((*placed["pos"][:2], reach_of(placed)))
     return things
+
+
+def _fill(
+    rng: Rng, supply: Supply, pool: tuple[str, ...], count: int, vessel: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Grains in a vessel, all of one size. Raises `CrowdedError`."""
+    grain = draw_thing(rng, pool[int(rng.integers(len(pool)))])
+    found = fill(vessel, grain, count)
+    if found is None:
+        raise CrowdedError(
+            supply.name, f"{supply.name!r}: {count} of them do not fit into {supply.inside!r}."
+        )
+    away = [(-4.0 - 0.1 * n, 0.6, 0.001) for n in range(len(supply.names) - count)]
+    return {
+        name: {**grain, "pos": list(at), "yaw": 0.0, **({"absent": True} if at in away else {})}
+        for name, at in zip(supply.names, found + away, strict=True)
+    }
 
 
 def _put(
@@ -257,7 +286,9 @@ def _on_floor(
 def _tracked(page: Page) -> tuple[str, ...]:
     """Things that the goals name: what a policy has to know the places of."""
     names = page.shapes
-    return tuple(dict.fromkeys(str(a) for g in page.goals for a in g.args if a in names))
+    words = [str(a) for g in page.goals for a in g.args]
+    words += [page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"]
+    return tuple(dict.fromkeys(word for word in words if word in names))
 
 
 def _policy_reads(page: Page, robot: Robot) -> tuple[str, ...]:
@@ -294,12 +325,16 @@ def _camera_reads(robot: Robot) -> tuple[str, ...]:
     return tuple(sorted((*felt, *(f"camera/{name}" for name in robot.cameras))))
 
 
+def _standing(supply: Supply) -> str:
+    return f") on {', '.join(supply.on)}, within {supply.within} m of its front edge"
+
+
 def _description(page: Page, goals: tuple[Goal, ...]) -> str:
     """The fixed sections of a task's description."""
     rows = [
         f"{s.name} ({s.least} to {s.most} of {', '.join(s.instances)}"
         + (f"; held out: {', '.join(s.held_out)}" if s.held_out != s.instances else "")
-        + f") on {', '.join(s.on)}, within {s.within} m of its front edge"
+        + (f") in {s.inside}" if s.inside else _standing(s))
         for s in page.supplies
     ]
     return f"""{page.about}

@@ -44,7 +44,11 @@ def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 def _first(page: Page) -> tuple[Supply, ...]:
     """The first thing that the goals name; none if they name parts alone."""
-    named = [arg for goal in page.goals for arg in goal.args]
+    named = [
+        page.source_of(str(arg)) if goal.predicate == "poured" and not index else arg
+        for goal in page.goals
+        for index, arg in enumerate(goal.args)
+    ]
     return tuple(s for arg in named for s in page.supplies if arg in s.names)[:1]
 
 

@@ -162,6 +162,29 @@ def stacked(upper: str, lower: str) -> Condition:
     return condition
 
 
+def poured(granules: str, vessel: str, share: float = 0.9) -> Condition:
+    """Of all the granules, at least this share is in the vessel.
+
+    So what is spilt and what is left behind is at most the rest of them.
+    """
+
+    def condition(episode: Episode) -> Mask:
+        _params(episode, "things", vessel)
+        names = grains(episode.scenario.params["things"], granules)
+        if not names:
+            raise UnknownNameError("thing", granules, episode.scenario.params["things"])
+        within = [_within_thing(episode, middle(episode, name), vessel) for name in names]
+        return np.asarray(np.mean(within, axis=0) >= share - 1e-9)
+
+    return condition
+
+
+def grains(things: Mapping[str, Any], granules: str) -> list[str]:
+    """Names of all that "nuts" means, "nuts_1" and so on, as far as a scenario has them."""
+    found = [n for n in things if granules in (n, n.rpartition("_")[0])]
+    return [name for name in found if not things[name].get("absent")]
+
+
 def near(thing: str, other: str, within: float) -> Condition:
     """The two are at most ``within`` [m] apart, seen from above."""
 
@@ -248,6 +271,7 @@ PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "near": near,
     "on": on,
     "open": opened,
+    "poured": poured,
     "pressed": pressed,
     "stacked": stacked,
     "upright": upright,

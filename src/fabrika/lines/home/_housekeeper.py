@@ -95,7 +95,8 @@ def _keep_house(
 def _holds(goal: Goal, worker: Worker) -> bool:
     """Whether a predicate holds now, measured as the judge will measure it."""
     model = worker.look()
-    now = moment(worker.limbs.seen, {"fixtures": model.fixtures, "things": model.things})
+    things = {n: {**p, "absent": not _there(worker, n)} for n, p in model.things.items()}
+    now = moment(worker.limbs.seen, {"fixtures": model.fixtures, "things": things})
     return bool(PREDICATES[goal.predicate](*goal.args)(now)[0])
 
 
@@ -106,8 +107,18 @@ def _there(worker: Worker, name: str) -> bool:
 
 def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
     """What may be done next, the best first."""
-    order = {"open": 1, "pressed": 2, "closed": 3}
-    goals = sorted(page.goals, key=lambda goal: order.get(goal.predicate, 0))
+    sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
+
+    def order(goal: Goal) -> int:
+        # What is poured from goes to its place when it is empty.
+        last = goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked")
+        return (
+            2
+            if last
+            else {"poured": 1, "open": 3, "pressed": 4, "closed": 5}.get(goal.predicate, 0)
+        )
+
+    goals = sorted(page.goals, key=order)
     for goal in goals:
         names = [str(arg) for arg in goal.args]
         if any(name in worker.model.things and not _there(worker, name) for name in names):
@@ -118,12 +129,30 @@ def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
         elif goal.predicate == "held":
             if names[0] not in worker.holds.values():
                 yield from _fetch(worker, names[0])
+        elif goal.predicate == "poured":
+            yield from _pour(worker, goal, page)
         elif goal.predicate == "open" and not _holds(goal, worker):
             yield _opening(worker, names[0])
         elif goal.predicate == "pressed" and names[0] not in pressed:
             yield Step(f"press {_said(names[0])}", partial(_press, worker, names[0], pressed))
         elif goal.predicate == "closed" and not _holds(goal, worker):
             yield Step(f"close {_said(names[0])}", partial(worker.close, names[0]))
+
+
+def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
+    """Steps that end with the granules in the vessel, and what they were in back in its place."""
+    granules, vessel = map(str, goal.args[:2])
+    source = page.source_of(granules)
+    held = source in worker.holds.values()
+    if not _holds(goal, worker):
+        if not held:
+            yield from _fetch(worker, source)
+        else:
+            words = f"pour {_said(granules)} into {_said(vessel)}"
+            done = partial(_holds, goal, worker)
+            yield Step(words, lambda: worker.pour(source, vessel, done))
+    elif held and not any(g.args[0] == source and g.predicate == "on" for g in page.goals):
+        yield from _bring(worker, "on", source, worker.came_from[source][0], page)
 
 
 def _said(name: str) -> str:

@@ -32,7 +32,7 @@ DRAWN = 40
 """Scenarios of each split that are drawn and looked at."""
 REACHED = 5
 """Scenarios in which the robot looks for grasps."""
-_CHANGES = ("on", "inside", "stacked", "near", "held", "lying", "open", "pressed")
+_CHANGES = ("on", "inside", "stacked", "near", "held", "lying", "open", "poured", "pressed")
 """Predicates that ask for something to be done; the others may hold from the start."""
 _TAKEN = ("on", "inside", "stacked", "held")
 """Predicates whose first thing has to be taken in a hand."""
@@ -123,6 +123,7 @@ def _line(root: Mapping[str, Value], goal: Goal) -> Value:
 def _unreached(page: Page, task: Task, root: Mapping[str, Value]) -> list[Breach]:
     """Things that the robot has to take, and finds no grasp for in more than a fifth."""
     wanted = {str(g.args[0]): g for g in page.goals if g.predicate in _TAKEN}
+    wanted |= {page.source_of(str(g.args[0])): g for g in page.goals if g.predicate == "poured"}
     missed: Counter[str] = Counter()
     there: Counter[str] = Counter()
     robot = load("robots", page.robot)

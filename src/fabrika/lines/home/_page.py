@@ -22,6 +22,7 @@ from fabrika.lines.home._yaml import Value
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, categories, draw_fixture
 from fabrika.sim._joinery import Fixture
 from fabrika.sim._scene import Wall
+from fabrika.sim._shapes import WALLED
 
 WALLS: tuple[Wall, ...] = ("back", "left", "right")
 NEAR = 0.28
@@ -29,7 +30,7 @@ NEAR = 0.28
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
 _CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
-_THINGS = ("thing", "name", "upper", "lower", "other")
+_THINGS = ("thing", "name", "upper", "lower", "other", "vessel")
 """Parameters of predicates that are things."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
@@ -51,6 +52,8 @@ class Supply:
     within: float
     """Distance from the front edge of the spot that its middle stays within [m]."""
     counted: bool = False
+    inside: str = ""
+    """The vessel that they start in, instead of a spot."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,6 +117,10 @@ class Page:
         name, _, version = self.task.rpartition("-")
         return replace(self, task=f"{name}-on-{robot}-{version}", robots=(robot,))
 
+    def source_of(self, granules: str) -> str:
+        """The vessel that granules start in."""
+        return next(s.inside for s in self.supplies if granules in (s.name, *s.names))
+
     @property
     def fixtures(self) -> dict[str, str]:
         """Kinds of all fixtures, by name."""
@@ -122,11 +129,7 @@ class Page:
     @property
     def shapes(self) -> dict[str, str]:
         """Shapes of all things, by name."""
-        return {
-            name: CATALOGUE[supply.instances[0]].shape
-            for supply in self.supplies
-            for name in supply.names
-        }
+        return {name: shape_of(supply) for supply in self.supplies for name in supply.names}
 
 
 KEYS = {
@@ -149,6 +152,7 @@ THING_KEYS = {
     "held-out": "those of them that are never trained on; the policy is judged with these alone",
     "count": "how many, or [least, most]; they are `name_1`, `name_2` ...",
     "on": "spots where it may stand at the start, or `floor`",
+    "in": "the vessel that grains start in, a cup or a pot among the things; instead of `on`",
     "within": "how far behind the front edge its middle may be [m], 0.02 to 3; 0.28 if not said",
 }
 """Every key of a thing, and what it says."""
@@ -227,14 +231,28 @@ def _supplies(things: Value, built: Mapping[str, Fixture]) -> tuple[Supply, ...]
         found.append(_supply(name, value, built))
     if not found:
         things.wrong("a task without things.")
+    vessels = {s.name: "" for s in found if shape_of(s) in WALLED and not s.counted}
+    for supply in found:
+        if supply.inside:
+            words = things.pairs()[supply.name].pairs()["in"]
+            words.choice(vessels, "cup or pot, one alone,")
+            if shape_of(supply) != "grain":
+                words.wrong(f"{supply.name!r} cannot start in a vessel: only grains can.")
     return tuple(found)
+
+
+def shape_of(supply: Supply) -> str:
+    """The shape of all its things."""
+    return CATALOGUE[supply.instances[0]].shape
 
 
 def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
     pairs = value.pairs(THING_KEYS)
     for key in ("from", "on"):
-        if key not in pairs:
+        if key not in pairs and (key, "in" in pairs) != ("on", True):
             value.wrong(f"the thing {name!r} needs the key {key!r}.")
+    if "on" in pairs and "in" in pairs:
+        pairs["in"].wrong(f"{name!r} starts on something or in something, not both.")
     kinds = _instances(pairs["from"])
     others = _instances(pairs["held-out"]) if "held-out" in pairs else ()
     kinds = tuple(kind for kind in kinds if kind not in others)
@@ -261,9 +279,10 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
         held_out=others or kinds,
         least=least,
         most=most,
-        on=tuple(v.choice(spots, "spot") for v in pairs["on"].items()),
+        on=tuple(v.choice(spots, "spot") for v in pairs["on"].items()) if "on" in pairs else (),
         within=pairs["within"].number(0.02, 3.0) if "within" in pairs else NEAR,
         counted=counted,
+        inside=pairs["in"].text() if "in" in pairs else "",
     )
 
 
@@ -319,6 +338,11 @@ def _expand(
             if arg not in things and arg not in single:
                 _unknown(item, "thing", arg, {**single, **things})
             choices.append(things.get(arg) or single[arg])
+        elif parameter == "granules":
+            filled = {s.name: "" for s in supplies if s.inside}
+            if arg not in filled:
+                _unknown(item, "thing that is in another", arg, filled)
+            choices.append((arg,))
         elif parameter == "place":
             known_places = spots if name == "on" else {**spaces, **single}
             if arg not in known_places:
