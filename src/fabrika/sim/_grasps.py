@@ -20,7 +20,6 @@ from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._robot import Hand, Pinch
 
-UPRIGHT_SHAPES = ("bottle", "can", "carton", "cup", "cylinder", "glass", "mug", "jar")
 _FLAT = ("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray")
 """Shapes that no hand closes round an upright axis of."""
 DIPS = (0.12, 0.35, 0.55)
@@ -53,11 +52,18 @@ class Grasp:
     """Whether the hand comes from above, and leaves upwards."""
     level: bool = True
     """Whether the thing is set down level; else as it is held, and it rights itself."""
+    off: tuple[float, float, float] | None = None
+    """Of what hangs: which way it comes off its peg, in the palm's frame [m]. It is laid down
+    later, by the hand from above. None: it is lifted."""
 
 
 def grasps(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad]."""
-    found = [*_side(hand, params, frame, facing), *_top(hand, params, frame, facing)]
+    found = [
+        *_side(hand, params, frame, facing),
+        *_top(hand, params, frame, facing),
+        *_keys(hand, params, frame, facing),
+    ]
     return sorted(found, key=lambda grasp: grasp.cost)
 
 
@@ -149,9 +155,6 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
         yield _Grip(
             (-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"]
         )
-    elif kind == "keys":
-        high = params["length"] + 2 * params["radius"]
-        yield _Grip((0.0, 0.0), pi / 2, params["fob"], high)
 
 
 def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
@@ -173,7 +176,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
             off = abs(float(np.angle(np.exp(1j * (turn + frame.yaw - facing)))))
             off = min(off, pi - off) if pinch.twin else off
             cost = grip.cost + 0.15 * off
-            turned = _downwards(pinch, turn)
+            turned = downwards(pinch, turn)
             palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
             yield Grasp(
                 Frame(palm, turned),
@@ -186,12 +189,46 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
             )
 
 
-def _downwards(pinch: Pinch, turn: float) -> Array:
+def downwards(pinch: Pinch, turn: float) -> Array:
     """(3, 3) palm that comes from above, its fingertips closing along ``turn`` [rad]."""
+    return _pinching(pinch, np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0])
+
+
+def _pinching(pinch: Pinch, way: Array, along: Array) -> Array:
+    """(3, 3) palm that comes along ``way``, its fingertips closing along ``along``."""
     down, across = np.array(pinch.down), np.array(pinch.across)
     own = np.stack([down, across, np.cross(down, across)], axis=1)
-    below, along = np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0]
-    return np.asarray(np.stack([below, along, np.cross(below, along)], axis=1) @ own.T)
+    return np.asarray(np.stack([way, along, np.cross(way, along)], axis=1) @ own.T)
+
+
+def _keys(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
+    """The fob of keys: from the side while they hang, from above where they lie.
+
+    While they hang, the fingers go behind the fob, the thumb before it.
+    """
+    pinch = hand.pinch
+    if params["kind"] != "keys" or pinch is None:
+        return
+    fob = frame.point(0.0, 0.0, 0.45 * params["length"])
+    axis = frame.turn[:, 2]
+    hangs = axis[2] > 0.7
+    down, across, closed = np.array(pinch.down), np.array(pinch.across), pinch.closed
+    off = None
+    if hangs:
+        off = tuple((0.012 * np.cross(down, across) * hand.thumb[1] - 0.08 * across).tolist())
+    else:
+        fob[2] += max(0.0, pinch.below + _SKIM - fob[2])
+    lies = float(np.arctan2(axis[1], axis[0]))
+    for turn in (0.0, 0.2, -0.2) if hangs else (pi / 2, -pi / 2):
+        if hangs:
+            ahead, left = yaw_rotation(facing + turn)[:, 0], yaw_rotation(facing + turn)[:, 1]
+            turned, cost = _pinching(pinch, -hand.thumb[1] * left, ahead), 0.3 * abs(turn)
+        else:
+            turned = downwards(pinch, lies + turn)
+            cost = 0.15 * abs(float(np.angle(np.exp(1j * (lies + turn - facing)))))
+        palm = frame.inverse() * Frame(fob - turned @ np.array(pinch.at), turned)
+        opened = (hangs and pinch.narrow) or pinch.open
+        yield Grasp(palm, -down, cost, opened, closed, above=not hangs, level=False, off=off)
 
 
 def _palm(hand: Hand, normal: Array, dip: float) -> Array:

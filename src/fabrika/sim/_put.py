@@ -9,6 +9,7 @@ from math import hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._grasps import downwards
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
@@ -267,9 +268,15 @@ class Placer(Reacher):
         return float(np.arctan2(x[1], x[0]))
 
     def _set(self, name: str, side: str) -> Array:
-        """(3, 3) how a thing is set down: level, or as it is held; its yaw as it is now."""
-        there = self.model.thing(name)
-        return yaw_rotation(there.yaw) if self.grips[side].level else there.turn
+        """(3, 3) how a thing is set down, its yaw as it is now: level, or as it is held.
+
+        What hung is laid down, by the hand from above.
+        """
+        there, grasp, pinch = self.model.thing(name), self.grips[side], self.robot.hands[side].pinch
+        if grasp.off is not None and pinch is not None:  # it hung, and is laid down
+            palm = downwards(pinch, self._hand_yaw(side))
+            return np.asarray(palm @ self._in_palm(side, name).turn)
+        return yaw_rotation(there.yaw) if grasp.level else there.turn
 
     def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""

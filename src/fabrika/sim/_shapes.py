@@ -215,17 +215,18 @@ def shoe(p: Params, looks: bool) -> str:
 
 
 def keys(p: Params, looks: bool) -> str:
-    """A ring of ``radius`` in the x-z plane, and below it a fob that fingers can hold.
+    """A ring of ``radius`` in the y-z plane, and below it a fob that fingers can hold.
 
-    Ten capsules make the ring, so that a hook goes through it. ``fob``: its thickness.
+    Ten capsules make the ring, so that a peg along x goes through it. ``fob``: its thickness,
+    along y.
     """
     r, f, m, sides, text = p["radius"], p["fob"], p["mass"], 10, ""
     centre = p["length"] + r
     for side in range(sides):
         a, b = (2 * pi * s / sides for s in (side, side + 1))
         ends = (
-            f"{r * cos(a):.6g} 0 {centre + r * sin(a):.6g} "
-            f"{r * cos(b):.6g} 0 {centre + r * sin(b):.6g}"
+            f"0 {r * cos(a):.6g} {centre + r * sin(a):.6g} "
+            f"0 {r * cos(b):.6g} {centre + r * sin(b):.6g}"
         )
         text += geom("capsule", size=0.0025, fromto=ends, mass=0.2 * m / sides)
     low = (-0.016, -f / 2, 0.0)

@@ -8,9 +8,11 @@ it changed it verifies by what is there, not by what it commanded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from fabrika._signals import Array
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
@@ -72,6 +74,7 @@ class Worker(Placer):
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
+                self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
                 yield from self.carry(side)
                 return ""
             yield from self._release(side)
@@ -124,7 +127,7 @@ class Worker(Placer):
             near = {name: -0.003, support: 0.0 if grasp.above else CLOSE}
             before = self._before(palm, grasp)
             half = Frame(palm.at + palm.turn @ (0.4 * BEFORE * grasp.away), palm.turn)
-            over = Frame(palm.at + LIFT * UP, palm.turn)
+            over = Frame(palm.at + self._off(palm, grasp), palm.turn)
             goals: tuple[tuple[Frame, Mapping[str, float], float], ...] = (
                 (palm, near, 0.004),
                 (half, near, 0.004),
@@ -148,6 +151,10 @@ class Worker(Placer):
         found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
         self.look()
         return found is not None
+
+    def _off(self, palm: Frame, grasp: Grasp) -> Array:
+        """(3,) where a hand that has closed goes first, in the world [m]: up, or off a peg."""
+        return LIFT * UP if grasp.off is None else palm.turn @ np.array(grasp.off)
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
         """Where the hand waits before it closes in: away from the thing, and above."""
@@ -194,7 +201,7 @@ class Worker(Placer):
         here = self._palm(side)
         yield from self.goto(
             side,
-            Frame(here.at + LIFT * UP, here.turn),
+            Frame(here.at + self._off(here, grasp), here.turn),
             speed=0.2,
             within=0.006,
             patience=3.0,
