@@ -168,7 +168,8 @@ class Worker(Placer):
         self._draw(stand.drawn)
         hand = self.robot.hands[side]
         self.limbs.joints[hand.fingers] = np.array(grasp.open)
-        yield from self.limbs.tick()
+        # Straight fingers find no way where those that are bent do: they are bent before.
+        yield from self.limbs.wait(0.4 if grasp.off is not None else self.limbs.dt)
         base = self.look().base()
         palm = self.model.thing(name) * grasp.palm
         before = self._before(palm, grasp)

@@ -81,7 +81,7 @@ def _keep_house(
     failures: dict[str, int] = {}
     pressed: set[str] = set()
     for _ in range(_MOST):
-        step = next(_steps(page, worker, pressed), None)
+        step = next(_steps(page, worker, pressed, failures), None)
         if step is None:
             me.doing = "done"
             yield from worker.settle()
@@ -112,10 +112,18 @@ def _there(worker: Worker, name: str) -> bool:
     return float(np.abs(worker.model.thing(name).at[:2]).max()) < 2.5
 
 
-def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
-    """What may be done next, the best first."""
+def _steps(
+    page: Page, worker: Worker, pressed: set[str], failures: Mapping[str, int]
+) -> Iterator[Step]:
+    """What may be done next, the best first; of things, first what did not fail before."""
     order = {"open": 1, "pressed": 2, "closed": 3}
-    goals = sorted(page.goals, key=lambda goal: order.get(goal.predicate, 0))
+
+    def rank(goal: Goal) -> tuple[int, int]:
+        about = _said(str(goal.args[0]))
+        later = order.get(goal.predicate, 0)
+        return later, 0 if later else sum(n for words, n in failures.items() if about in words)
+
+    goals = sorted(page.goals, key=rank)
     for goal in goals:
         names = [str(arg) for arg in goal.args]
         if any(name in worker.model.things and not _there(worker, name) for name in names):
