@@ -30,6 +30,11 @@ _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
 _SKIM = 0.004
 """How far open fingertips keep above it when they reach around something low [m]."""
+LOW = 0.3
+"""What stands lower than this is taken at its top however tall it is: a wrist that is to hold it
+round its side would have to be lower than arms reach [m]."""
+_TOP = 0.035
+"""How far below its top what is tall is then taken [m]."""
 _TURNS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.1, -1.1, 1.5, -1.5)
 """How far from straight ahead a hand may point that takes something round [rad]."""
 
@@ -140,7 +145,7 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]
         yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
-    elif kind == "box":
+    elif kind in ("box", "towel"):
         depth, width, height = _extent(params)
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
             more = 2 * (thick - 2 * min(depth, width))
@@ -165,9 +170,10 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
     for grip in _grips(params):
         lowest = pinch.below + _SKIM
         # What is higher is taken round its side: fingertips at its top would only just hold it.
-        if grip.thick > pinch.span or grip.height > pinch.above + lowest + 0.02:
+        tall = grip.height > pinch.above + lowest + 0.02
+        if grip.thick > pinch.span or (tall and frame.at[2] > LOW):
             continue
-        at = max(lowest, grip.up, grip.height - pinch.above)
+        at = max(lowest, grip.up, grip.height - (_TOP if tall else pinch.above))
         if grip.axis is None:
             turns = [facing - frame.yaw + turn for turn in _TURNS]
         else:
@@ -185,7 +191,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
                 pinch.open,
                 pinch.closed,
                 above=True,
-                level=grip.level,
+                level=grip.level or tall,
             )
 
 

@@ -249,7 +249,9 @@ class Placer(Reacher):
         others = [
             (*model.thing(n).at[:2], reach_of(p))
             for n, p in model.things.items()
-            if n not in (name, surface.body) and abs(model.thing(n).at[2] - middle.at[2]) < 0.2
+            if n not in (name, surface.body)
+            # What is lower, as the foot of a tower is, takes no room.
+            and -max(0.01, height_of(p) - 0.01) < model.thing(n).at[2] - middle.at[2] < 0.2
         ]
         radius = min(reach_of(model.things[name]), 0.1)
         inset = min(radius, 0.04) if surface.walls else 0.02

@@ -14,7 +14,7 @@ from math import cos, hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array, Signals
-from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
@@ -42,6 +42,8 @@ TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
 facing it squarely [rad]."""
 BEST = (0.44, 0.19)
 """Where it lies best [m]: near the middle of what an arm of this class reaches."""
+NEARER = 0.1
+"""By how much less ahead what is as low as the floor has to be: arms point down to it [m]."""
 PLACES = tuple(product(AHEAD, ASIDE))
 BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
@@ -121,7 +123,13 @@ class Reacher:
         at = self.model.stand()
         turn = yaw_rotation(float(self.limbs.joints["base"][2]) - at[2])
         x, y, _ = turn @ np.array([goal[0] - at[0], goal[1] - at[1], 0.0])
-        return np.array([x, y, (goal[2] - at[2] + pi) % (2 * pi) - pi])
+        return np.array([x, y, self._yaw_left(at[2], goal[2])])
+
+    def _yaw_left(self, here: float, goal: float) -> float:
+        """The turn from one yaw to another [rad]: the shorter, if the base can count so far."""
+        left, base = (goal - here + pi) % (2 * pi) - pi, self.robot.groups["base"]
+        counted = float(self.limbs.joints["base"][2]) + left
+        return float(left + 2 * pi * (int(counted < base.low[2]) - int(counted > base.high[2])))
 
     def _base_space(self) -> Space:
         return Space(
@@ -132,11 +140,11 @@ class Reacher:
         """Corners of a way for the base, arms as they are; None if there is none."""
         model = self.look()
         here = model.stand()
-        goal = goal.copy()
-        goal[2] = here[2] + (goal[2] - here[2] + pi) % (2 * pi) - pi
-        space = self._base_space()
         if not self.robot.drives:
             return []
+        goal = goal.copy()
+        goal[2] = here[2] + self._yaw_left(here[2], goal[2])
+        space = self._base_space()
 
         def free(q: Array) -> bool:
             model.rehearsal.pose({"base": q})
@@ -353,10 +361,11 @@ class Reacher:
             return 0.0, self.model.stand()
         s = 1.0 if side == "left" else -1.0
         ahead, aside = PLACES[stand]
+        ahead -= NEARER * (at[2] < LOW)
         yaw = facing + TURNS[turn]
         c, d = cos(yaw), sin(yaw)
         base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
-        cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
+        cost = hypot(PLACES[stand][0] - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
         return cost, base
 
     def rehearse(

@@ -51,6 +51,21 @@ def box(p: Params, looks: bool) -> str:
     return block((-x, -y, 0), (x, y, h), mass=p["mass"])
 
 
+def towel(p: Params, looks: bool) -> str:
+    """A folded towel, as a soft bundle: ``depth`` along x, ``width`` along y, ``height``.
+
+    It yields where it lies and keeps its fold, so that it is no cloth.
+    """
+    x, y, h = p["depth"] / 2, p["width"] / 2, p["height"]
+    soft = {"solref": "0.03 1", "solimp": "0.6 0.95 0.004"}
+    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], **soft)
+    for layer in (0.25, 0.5, 0.75) if looks else ():
+        low, high = (-x - 0.0005, -y - 0.0005), (x + 0.0005, y + 0.0005)
+        fold = (*low, layer * h - 0.001), (*high, layer * h + 0.001)
+        text += block(*fold, rgba=".35 .35 .38 1", **LOOK)
+    return text
+
+
 def ball(p: Params, looks: bool) -> str:
     """``radius``; a little flat below, so that it stays where it is put."""
     r = p["radius"]
@@ -248,6 +263,7 @@ SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "plate": plate,
     "pot": pot,
     "shoe": shoe,
+    "towel": towel,
     "tray": tray,
 }
 """Every shape, by name."""

@@ -27,6 +27,8 @@ LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
+AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
+"""From which sides a thing on the floor is taken, seen from the nearest [rad]."""
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
 
@@ -76,7 +78,10 @@ class Worker(Placer):
                 self.holds[side] = name
                 self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
                 yield from self.carry(side)
-                return ""
+                self.model.look(self.limbs.seen)
+                if self._is_held(name, side):
+                    return ""
+                del self.holds[side]
             yield from self._release(side)
             yield from self.back_off(0.3)
             yield from self.tuck(side)
@@ -90,21 +95,22 @@ class Worker(Placer):
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
         support = model.spot(place)[0].body if place else "floor"
-        facing = model.facing(place.partition(".")[0]) if place else model.stand()[2]
+        faces = [model.facing(place.partition(".")[0])] if place else self._around(frame.at)
         deep = self._deep(place, frame.at) if place else 0.0
         ways = [
-            (side, grasp)
+            (side, grasp, facing, cost)
+            for cost, facing in enumerate(faces)
             for side in sides
             if side not in self.holds
             for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
         ]
         options = []
         for way, stand, turn, index in self._drawn_options(len(ways)):
-            side, grasp = ways[way]
+            side, grasp, facing, more = ways[way]
             drawn = self._drawn(side)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
-            cost += grasp.cost
+            cost += grasp.cost + 0.05 * more
             if not self.robot.drives:
                 cost += 0.3 * self._askew(side, palm)
             else:
@@ -142,6 +148,11 @@ class Worker(Placer):
                 if blocked >= BLOCKED:
                     return None
         return None
+
+    def _around(self, at: Array) -> list[float]:
+        """Yaws of a base that looks at a point of the floor, the nearest way first [rad]."""
+        x, y, _ = (at - self.model.base().at).tolist()
+        return [float(np.arctan2(y, x)) + turn for turn in AROUND]
 
     def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
         """Whether a robot that does not drive can put a thing there as this grasp holds it."""

@@ -256,8 +256,9 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
     spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.body == n}
     pegs = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.hangs}
     spots.add("floor")
-    if "keys" not in shapes and (peg := next((v for v in pairs["on"].items() if v.text() in pegs), None)):
-        peg.wrong(f"{name!r} has no ring to hang from {peg.text()}: only keys have.")
+    for place in pairs["on"].items():
+        if place.text() in pegs and "keys" not in shapes:
+            place.wrong(f"{name!r} has no ring to hang from {place.text()}: only keys have one.")
     return Supply(
         name=name,
         instances=kinds,
