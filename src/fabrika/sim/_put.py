@@ -21,6 +21,8 @@ BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
+SLIDES = 0.04
+"""How far a thing may move in a hand that sets it down [m]."""
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
@@ -176,7 +178,9 @@ class Placer(Reacher):
         rehearsal, hand = model.rehearsal, self.robot.hands[side]
         palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw, set_down = self._hand_yaw(side), self._set(name, side)
-        targets = self._targets(name, side, surface)
+        if held is not None and self.robot.drives:
+            palm_yaw = (model.thing(name) * held).yaw
+        targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
         drops = DROPS if surface.walls else (0.0,)
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
@@ -186,7 +190,9 @@ class Placer(Reacher):
             drop = drops[int(self.rng.integers(len(drops)))]
             leans = way % len(set_down)
             turned = yaw_rotation(surface.facing + spin - palm_yaw) @ set_down[leans]
-            frame = Frame(at + drop * UP, turned)
+            # One edge of what leans is lower than its middle.
+            edge = foot * hypot(*turned[:2, 2]) * self.grips[side].level
+            frame = Frame(at + (drop + edge) * UP, turned)
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
             total = cost + more + 0.8 * drop + 0.1 * leans
@@ -300,7 +306,8 @@ class Placer(Reacher):
         self.look()
         goal = over(high)
         if self._straight(side, [goal], {}):
-            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015)
+            held = self._keeps(name, side)
+            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015, while_true=held)
             return ""
         posture = self._solve(
             side, goal, self.model.base(), {**self.limbs.joints, **stand.postures[1]}
@@ -314,6 +321,19 @@ class Placer(Reacher):
         yield from self.limbs.follow(path, speed=0.35)
         return ""
 
+    def _keeps(self, name: str, side: str) -> Callable[[], bool]:
+        """Whether a hand still holds a thing as it does now.
+
+        What slips out of it is no measure of where the palm has to go: it would run away from it.
+        """
+        first = self._in_palm(side, name).at
+
+        def held() -> bool:
+            slid = float(np.linalg.norm(self._in_palm(side, name).at - first))
+            return self.model.support(name)[1] > 0.3 and slid < SLIDES
+
+        return held
+
     def _lower(self, name: str, side: str, target: Frame, stop: bool) -> Act:
         """Over the place, then down until it bears the thing, or (``stop``) to where it falls."""
 
@@ -325,10 +345,7 @@ class Placer(Reacher):
             at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
-        def held() -> bool:
-            return self.model.support(name)[1] > 0.3
-
-        # What has slipped is no measure of where the palm has to go.
+        held = self._keeps(name, side)
         yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
         if not held():
             return "slipped"

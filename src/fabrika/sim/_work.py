@@ -29,6 +29,8 @@ CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
 AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
 """From which sides a thing on the floor is taken, seen from the nearest [rad]."""
+HIGH = 1.0
+"""What is to stand higher than this is near the height of the shoulders [m]."""
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
 
@@ -62,8 +64,8 @@ class Worker(Placer):
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
-        ``to``: what it will be put on, if that is known: a robot that does not drive takes
-        it with the hand, and in the way, in which it can put it there.
+        ``to``: what it will be put on, if that is known: a robot that does not drive, or
+        that has to reach up, takes it with the hand, and in the way, in which it can put it there.
         """
         for _ in range(3):
             found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
@@ -97,6 +99,8 @@ class Worker(Placer):
         support = model.spot(place)[0].body if place else "floor"
         faces = [model.facing(place.partition(".")[0])] if place else self._around(frame.at)
         deep = self._deep(place, frame.at) if place else 0.0
+        up = self.robot.drives and to is not None and to().frame.at[2] > HIGH
+        seen = to if up or not self.robot.drives else None
         ways = [
             (side, grasp, facing, cost)
             for cost, facing in enumerate(faces)
@@ -111,6 +115,8 @@ class Worker(Placer):
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
             cost += grasp.cost + 0.05 * more
+            if up:  # held high, so that the forearm clears the edge
+                cost -= 2.5 * grasp.palm.at[2]
             if not self.robot.drives:
                 cost += 0.3 * self._askew(side, palm)
             else:
@@ -141,7 +147,7 @@ class Worker(Placer):
                 (over, near, 0.0),
             )
             postures = self.rehearse(side, base, goals, drawn)
-            if postures is not None and self._leads_to(name, side, grasp, to):
+            if postures is not None and self._leads_to(name, side, grasp, seen):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
@@ -155,8 +161,8 @@ class Worker(Placer):
         return [float(np.arctan2(y, x)) + turn for turn in AROUND]
 
     def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
-        """Whether a robot that does not drive can put a thing there as this grasp holds it."""
-        if self.robot.drives or to is None:
+        """Whether a thing can be put there, if that is known, as this grasp holds it."""
+        if to is None:
             return True
         self.grips[side] = grasp  # as it will be held
         found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
