@@ -114,6 +114,14 @@ def test_each_mistake_is_refused_with_its_line_and_column(what: str) -> None:
     assert re.match(r"page\.yaml:\d+:\d+: ", message)
 
 
+def test_only_what_has_a_ring_starts_on_a_peg_and_nothing_is_put_there() -> None:
+    text = PAGE.replace("drawers]", "drawers, hook]", 1)
+    with pytest.raises(UsageError, match=r"page\.yaml:\d+:\d+: 'cup' has no ring"):
+        read_page(text.replace("on: counter.top", "on: hook.peg", 1), "page.yaml")
+    with pytest.raises(UsageError, match=r"no spot 'hook\.peg'"):
+        read_page(text.replace("on(cup, table.top)", "on(cup, hook.peg)", 1), "page.yaml")
+
+
 @pytest.mark.parametrize("key", ["task", "about", "room", "things", "goal", "words"])
 def test_a_page_without_what_it_needs_is_refused(key: str) -> None:
     lines = PAGE.splitlines()

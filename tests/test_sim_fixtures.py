@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 from fabrika import UnknownNameError
-from fabrika.sim import FIXTURES, Fixture, Part, build_fixture, draw_fixture, fixture, thing
+from fabrika.sim import (
+    FIXTURES,
+    Fixture,
+    Part,
+    build_fixture,
+    draw_fixture,
+    draw_thing,
+    fixture,
+    places,
+    put_on,
+    thing,
+)
+from fabrika.sim._pose import yaw_rotation
 
 OPTION = (
     '<compiler angle="radian" autolimits="true"/><option timestep="0.004" cone="elliptic" '
@@ -97,10 +109,32 @@ def test_a_part_left_half_open_does_what_such_parts_do(kind: str, number: int) -
         assert end == pytest.approx(half, abs=0.01)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_keys_hang_from_a_peg_until_they_are_taken_off_along_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hook = draw_fixture(rng, "hook") | {"pos": [0.3, -0.2], "yaw": 0.5, "rgba": RGBA}
+    peg = places({"it": hook})["it.peg"]
+    assert put_on(rng, peg, draw_thing(rng, "can_soup"), []) is None
+    keys = put_on(rng, peg, draw_thing(rng, ("keys_house", "keys_car")[seed % 2]), [])
+    assert keys is not None and put_on(rng, peg, keys, [(0.0, 0.0, 0.01)]) is None
+    _, model = place("hook", seed, thing("keys", keys))
+    data = settled(model, 2.0)
+    hung = data.body("keys").xpos.copy()
+    np.testing.assert_allclose(hung, keys["pos"], atol=0.006)
+    for way, comes_off in (((0, 0, -1), False), ((1, 0, 0.2), True)):
+        mujoco.mj_resetData(model, data)
+        model.opt.gravity[:] = 0.0
+        data.xfrc_applied[model.body("keys").id, :3] = 0.3 * yaw_rotation(0.5) @ np.array(way)
+        run(model, data, 0.4)
+        assert (np.linalg.norm(data.body("keys").xpos - hung) > 0.05) == comes_off
+
+
 @pytest.mark.parametrize("kind", sorted(FIXTURES))
 def test_a_can_stands_on_every_spot(kind: str) -> None:
     made, _ = place(kind)
     for spot in made.spots:
+        if spot.hangs:
+            continue
         made, model = place(kind, more=thing("can", CAN | {"pos": [0, 0, 0], "rgba": RGBA}))
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)

@@ -51,6 +51,45 @@ def test_from_above_a_hand_leaves_upwards_and_the_thing_is_between_its_fingertip
         assert at[2] > pinch.below
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_hanging_keys_are_between_thumb_and_fingers_and_come_off_the_wall(side: str) -> None:
+    """The fingers are on the side of the wall, the hand comes from its own side, and level."""
+    facing, hand = 0.3, CLOID_CLASS.hands[side]
+    pinch = hand.pinch
+    assert pinch is not None
+    wall = yaw_rotation(facing)
+    frame = Frame(np.array([1.0, 0.2, 1.2]), yaw_rotation(facing + pi))
+    params = draw_thing(np.random.default_rng(0), "keys_house")
+    found = grasps(hand, params, frame, facing)
+    assert found
+    for grasp in found:
+        palm = frame * grasp.palm
+        between = palm.point(*pinch.at)
+        fob = (wall.T @ (between - frame.at)).tolist()
+        assert abs(fob[0]) < 0.001 and abs(fob[1]) < 0.001 and 0.0 < fob[2] < params["length"]
+        assert (palm.turn @ np.array(pinch.across) @ wall[:, 0]) > 0.9
+        comes = palm.turn @ grasp.away
+        assert comes @ wall[:, 1] * hand.thumb[1] > 0.9 and abs(comes[2]) < 1e-9
+        assert grasp.off is not None and not grasp.above
+        off = palm.turn @ np.array(grasp.off)
+        assert off @ wall[:, 0] < -0.06 and off[2] > 0.0
+
+
+@pytest.mark.parametrize("instance", ["packet_pasta", "carton_milk", "packet_cereal"])
+def test_what_is_tall_is_taken_at_its_top_from_the_floor_alone(instance: str) -> None:
+    params = draw_thing(np.random.default_rng(0), instance)
+    hand = CLOID_CLASS.hands["left"]
+    for height, at_top in ((0.0, True), (0.9, False)):
+        found = grasps(hand, params, Frame(np.array([1.0, 0.2, height]), np.eye(3)), 0.3)
+        assert any(grasp.above for grasp in found) == at_top
+        for grasp in found:
+            if grasp.above and hand.pinch is not None:
+                at = grasp.palm.point(*hand.pinch.at)
+                # Between the fingertips is the upper half, and the palm stays above the top.
+                assert params["height"] / 2 < at[2] < params["height"] - 0.01
+                assert at[2] + hand.pinch.above > params["height"]
+
+
 def test_what_turns_with_its_frame_is_grasped_alike() -> None:
     """The same thing, turned together with the robot, has the same grasps."""
     params = draw_thing(np.random.default_rng(0), "croissant")

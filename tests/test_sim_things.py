@@ -51,6 +51,25 @@ def test_pieces_of_one_instance_differ_and_keep_their_proportions() -> None:
     assert one["radius"] / one["height"] == pytest.approx(two["radius"] / two["height"], rel=1e-3)
 
 
+def test_folded_towels_make_a_stack_that_stays() -> None:
+    rng = np.random.default_rng(3)
+    towels = [draw_thing(rng, name) for name in ("towel_hand", "towel_kitchen", "towel_guest")]
+    bodies, high = "", 0.001
+    for index, params in enumerate(towels):
+        place = {"pos": [0.01 * index, -0.01 * index, high], "yaw": 0.3 * index}
+        bodies += thing(f"towel_{index}", {**params, **place})
+        high += params["height"]
+    model = mujoco.MjModel.from_xml_string(
+        f'<mujoco>{OPTION}<default><geom condim="4" solref="0.008 1"/></default><worldbody>'
+        f'<geom type="plane" size="4 4 1"/>{bodies}</worldbody></mujoco>'
+    )
+    data = mujoco.MjData(model)
+    for _ in range(500):
+        mujoco.mj_step(model, data)
+    assert high - 0.006 < data.body("towel_2").xpos[2] + towels[2]["height"] < high
+    assert np.abs(data.qvel).max() < 0.01 and data.body("towel_2").xmat[8] > 0.999
+
+
 def test_an_unknown_instance_is_named() -> None:
     with pytest.raises(UnknownNameError, match="mug_white"):
         draw_thing(np.random.default_rng(0), "mug_whit")

@@ -218,6 +218,14 @@ def _all() -> Iterator[tuple[str, Instance]]:
         cube_puzzle=b(0.10, 0.45, 0.057, 0.057, 0.057),
     )
     yield from _of(
+        "figure",
+        "box",
+        figure_bear=b(0.16, 0.7, 0.070, 0.095, 0.20),
+        figure_robot=b(0.20, 0.45, 0.060, 0.090, 0.18),
+        figure_knight=b(0.14, 0.5, 0.050, 0.070, 0.17),
+        figure_dinosaur=b(0.18, 0.5, 0.060, 0.105, 0.165),
+    )
+    yield from _of(
         "toy_ball",
         "ball",
         ball_tennis=n(0.058, 0.6, radius=0.0335),
@@ -248,6 +256,13 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "keys",
         keys_house=n(0.075, 0.4, radius=0.018, length=0.055, fob=0.016),
         keys_car=n(0.095, 0.4, radius=0.016, length=0.060, fob=0.020),
+    )
+    yield from _of(
+        "towel",
+        "towel",
+        towel_guest=b(0.16, 0.8, 0.095, 0.150, 0.035),
+        towel_hand=b(0.28, 0.8, 0.100, 0.190, 0.045),
+        towel_kitchen=b(0.20, 0.8, 0.090, 0.165, 0.040),
     )
     yield from _of(
         "tray",

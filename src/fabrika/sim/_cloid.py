@@ -223,6 +223,7 @@ def _hand(side: str) -> Hand:
         pinch=Pinch(
             open=(0.0, 0.4, 0.4, 0.4, 0.4, -0.4),
             closed=(0.6, 0.8, 0.8, 0.8, 0.8, -0.4),
+            narrow=(0.0, 0.7, 0.7, 0.7, 0.7, -0.4),
             down=(sin(_PITCH), 0.0, cos(_PITCH)),
             across=(cos(_PITCH), 0.0, -sin(_PITCH)),
             at=(0.047, 0.0, 0.085),

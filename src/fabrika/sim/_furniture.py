@@ -9,6 +9,7 @@ from fabrika.sim._joinery import (
     Fixture,
     Params,
     Space,
+    Spot,
     add_board,
     add_drawer,
     add_side_door,
@@ -121,12 +122,18 @@ def sink(name: str, p: Params) -> Fixture:
 
 
 def hook(name: str, p: Params) -> Fixture:
-    """A peg on the wall that slants upwards; its root at ``height``."""
+    """A peg on the wall that slants upwards; its root at ``height``.
+
+    It is as long as those of a peg rail, so that a finger has room behind what hangs from it.
+    """
     made, h = Fixture(), p["height"]
-    made.geoms = block((-0.012, -0.03, h - 0.04), (0, 0.03, h + 0.04))
-    root, tip = (0.0, 0.0, h), (0.055, 0.0, h + 0.022)
-    made.geoms += geom("capsule", size="0.004", fromto=six(root, tip))
-    made.spaces.append(Space("peg", name, (0.0, -0.02, h - 0.12), (0.06, 0.02, h + 0.04)))
+    made.geoms = block((-0.009, -0.03, h - 0.03), (0, 0.03, h + 0.03))
+    root, tip, r = (0.0, 0.0, h), (0.085, 0.0, h + 0.010), 0.004
+    made.geoms += geom("capsule", size=r, fromto=six(root, tip))
+    made.spaces.append(Space("peg", name, (0.0, -0.02, h - 0.12), (0.09, 0.02, h + 0.04)))
+    # Its middle is where a ring slides neither off its tip nor to the wall.
+    top = h + 0.010 * 0.06 / 0.085 + r
+    made.spots.append(Spot("peg", name, (0.06, 0.0, top), (0.008, 0.004), 0.0, hangs=True))
     return made
 
 

@@ -20,7 +20,6 @@ from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._robot import Hand, Pinch
 
-UPRIGHT_SHAPES = ("bottle", "can", "carton", "cup", "cylinder", "glass", "mug", "jar")
 _FLAT = ("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray")
 """Shapes that no hand closes round an upright axis of."""
 DIPS = (0.12, 0.35, 0.55)
@@ -31,6 +30,11 @@ _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
 _SKIM = 0.004
 """How far open fingertips keep above it when they reach around something low [m]."""
+LOW = 0.3
+"""What stands lower than this is taken at its top however tall it is: a wrist that is to hold it
+round its side would have to be lower than arms reach [m]."""
+_TOP = 0.035
+"""How far below its top what is tall is then taken [m]."""
 _TURNS = (0.0, 0.35, -0.35, 0.7, -0.7, 1.1, -1.1, 1.5, -1.5)
 """How far from straight ahead a hand may point that takes something round [rad]."""
 
@@ -53,11 +57,18 @@ class Grasp:
     """Whether the hand comes from above, and leaves upwards."""
     level: bool = True
     """Whether the thing is set down level; else as it is held, and it rights itself."""
+    off: tuple[float, float, float] | None = None
+    """Of what hangs: which way it comes off its peg, in the palm's frame [m]. It is laid down
+    later, by the hand from above. None: it is lifted."""
 
 
 def grasps(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad]."""
-    found = [*_side(hand, params, frame, facing), *_top(hand, params, frame, facing)]
+    found = [
+        *_side(hand, params, frame, facing),
+        *_top(hand, params, frame, facing),
+        *_keys(hand, params, frame, facing),
+    ]
     return sorted(found, key=lambda grasp: grasp.cost)
 
 
@@ -134,7 +145,7 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]
         yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
-    elif kind == "box":
+    elif kind in ("box", "towel"):
         depth, width, height = _extent(params)
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
             more = 2 * (thick - 2 * min(depth, width))
@@ -149,9 +160,6 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
         yield _Grip(
             (-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"]
         )
-    elif kind == "keys":
-        high = params["length"] + 2 * params["radius"]
-        yield _Grip((0.0, 0.0), pi / 2, params["fob"], high)
 
 
 def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
@@ -162,9 +170,10 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
     for grip in _grips(params):
         lowest = pinch.below + _SKIM
         # What is higher is taken round its side: fingertips at its top would only just hold it.
-        if grip.thick > pinch.span or grip.height > pinch.above + lowest + 0.02:
+        tall = grip.height > pinch.above + lowest + 0.02
+        if grip.thick > pinch.span or (tall and frame.at[2] > LOW):
             continue
-        at = max(lowest, grip.up, grip.height - pinch.above)
+        at = max(lowest, grip.up, grip.height - (_TOP if tall else pinch.above))
         if grip.axis is None:
             turns = [facing - frame.yaw + turn for turn in _TURNS]
         else:
@@ -173,7 +182,7 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
             off = abs(float(np.angle(np.exp(1j * (turn + frame.yaw - facing)))))
             off = min(off, pi - off) if pinch.twin else off
             cost = grip.cost + 0.15 * off
-            turned = _downwards(pinch, turn)
+            turned = downwards(pinch, turn)
             palm = np.array([*grip.middle, at]) - turned @ np.array(pinch.at)
             yield Grasp(
                 Frame(palm, turned),
@@ -182,16 +191,50 @@ def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> 
                 pinch.open,
                 pinch.closed,
                 above=True,
-                level=grip.level,
+                level=grip.level or tall,
             )
 
 
-def _downwards(pinch: Pinch, turn: float) -> Array:
+def downwards(pinch: Pinch, turn: float) -> Array:
     """(3, 3) palm that comes from above, its fingertips closing along ``turn`` [rad]."""
+    return _pinching(pinch, np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0])
+
+
+def _pinching(pinch: Pinch, way: Array, along: Array) -> Array:
+    """(3, 3) palm that comes along ``way``, its fingertips closing along ``along``."""
     down, across = np.array(pinch.down), np.array(pinch.across)
     own = np.stack([down, across, np.cross(down, across)], axis=1)
-    below, along = np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0]
-    return np.asarray(np.stack([below, along, np.cross(below, along)], axis=1) @ own.T)
+    return np.asarray(np.stack([way, along, np.cross(way, along)], axis=1) @ own.T)
+
+
+def _keys(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
+    """The fob of keys: from the side while they hang, from above where they lie.
+
+    While they hang, the fingers go behind the fob, the thumb before it.
+    """
+    pinch = hand.pinch
+    if params["kind"] != "keys" or pinch is None:
+        return
+    fob = frame.point(0.0, 0.0, 0.45 * params["length"])
+    axis = frame.turn[:, 2]
+    hangs = axis[2] > 0.7
+    down, across, closed = np.array(pinch.down), np.array(pinch.across), pinch.closed
+    off = None
+    if hangs:
+        off = tuple((0.012 * np.cross(down, across) * hand.thumb[1] - 0.08 * across).tolist())
+    else:
+        fob[2] += max(0.0, pinch.below + _SKIM - fob[2])
+    lies = float(np.arctan2(axis[1], axis[0]))
+    for turn in (0.0, 0.2, -0.2) if hangs else (pi / 2, -pi / 2):
+        if hangs:
+            ahead, left = yaw_rotation(facing + turn)[:, 0], yaw_rotation(facing + turn)[:, 1]
+            turned, cost = _pinching(pinch, -hand.thumb[1] * left, ahead), 0.3 * abs(turn)
+        else:
+            turned = downwards(pinch, lies + turn)
+            cost = 0.15 * abs(float(np.angle(np.exp(1j * (lies + turn - facing)))))
+        palm = frame.inverse() * Frame(fob - turned @ np.array(pinch.at), turned)
+        opened = (hangs and pinch.narrow) or pinch.open
+        yield Grasp(palm, -down, cost, opened, closed, above=not hangs, level=False, off=off)
 
 
 def _palm(hand: Hand, normal: Array, dip: float) -> Array:

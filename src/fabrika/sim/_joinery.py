@@ -38,6 +38,8 @@ class Spot:
     """Half of its extent along the body's x and y [m]."""
     headroom: float
     """How high above it is free [m]."""
+    hangs: bool = False
+    """Whether it is the top of a peg: what has a ring hangs from it, and nothing stands there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from fabrika.sim._joinery import Fixture, Part, Space, Spot
 from fabrika.sim._pose import rotation_of, yaw_rotation
 from fabrika.sim._rehearsal import Rehearsal
 from fabrika.sim._robot import Robot
-from fabrika.sim._scene import walls
+from fabrika.sim._scene import ring_of, walls
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._things import thing
 
@@ -149,12 +149,13 @@ class Model:
         return space, self.body(space.body)
 
     def under(self, name: str) -> str:
-        """The place "fixture.spot" that a thing stands on; empty if it is on none."""
+        """The place "fixture.spot" that a thing stands on, or hangs from; empty if on none."""
         at = self.thing(name).at
+        hung = self.thing(name).point(0.0, 0.0, ring_of(self.things[name]))
         for owner, built in self.built.items():
             for spot in built.spots:
                 _, frame = self.spot(f"{owner}.{spot.name}")
-                x, y, z = frame.turn.T @ (at - frame.at)
+                x, y, z = frame.turn.T @ ((hung if spot.hangs else at) - frame.at)
                 if abs(x) < spot.half[0] + 0.03 and abs(y) < spot.half[1] + 0.03 and abs(z) < 0.03:
                     return f"{owner}.{spot.name}"
         return ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import hypot, pi, sin
+from math import atan2, hypot, pi, sin
 
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._grasps import downwards
 from fabrika.sim._insert import before, goes_in, insert
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
@@ -19,6 +20,10 @@ from fabrika.sim._scene import footprint, height_of, reach_of
 
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
+LEAN = 0.3
+"""Share of the angle at which a thing falls over that it may lean by when it is let go of."""
+SLIDES = 0.04
+"""How far a thing may move in a hand that sets it down [m]."""
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
@@ -190,8 +195,10 @@ class Placer(Reacher):
         model = self._look_holding(name, side, held)
         rehearsal, hand = model.rehearsal, self.robot.hands[side]
         palm_in_thing = held or self._in_palm(side, name).inverse()
-        palm_yaw = self._hand_yaw(side)
-        targets = self._targets(name, side, surface)
+        palm_yaw, set_down = self._hand_yaw(side), self._set(name, side)
+        if held is not None and self.robot.drives:
+            palm_yaw = (model.thing(name) * held).yaw
+        targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
         drops = surface.drops
         options = []
         for way, stand, turn, index in self._drawn_options(len(targets)):
@@ -199,11 +206,14 @@ class Placer(Reacher):
             # What stands fixed turns a thing as its arm likes best.
             spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
             drop = drops[int(self.rng.integers(len(drops)))]
-            turned = yaw_rotation(surface.facing + spin - palm_yaw) @ self._set(name, side)
-            frame = Frame(at + drop * UP, turned)
+            leans = way % len(set_down)
+            turned = yaw_rotation(surface.facing + spin - palm_yaw) @ set_down[leans]
+            # One edge of what leans is lower than its middle.
+            edge = foot * hypot(*turned[:2, 2]) * self.grips[side].level
+            frame = Frame(at + (drop + edge) * UP, turned)
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
-            total = cost + more + 0.8 * drop
+            total = cost + more + 0.8 * drop + 0.1 * leans
             if self.robot.drives:
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             else:
@@ -275,7 +285,9 @@ class Placer(Reacher):
         others = [
             (*model.thing(n).at[:2], reach_of(p))
             for n, p in model.things.items()
-            if n not in (name, surface.body) and abs(model.thing(n).at[2] - middle.at[2]) < 0.2
+            if n not in (name, surface.body)
+            # What is lower, as the foot of a tower is, takes no room.
+            and -max(0.01, height_of(p) - 0.01) < model.thing(n).at[2] - middle.at[2] < 0.2
         ]
         radius = min(reach_of(model.things[name]), 0.1)
         inset = min(radius, 0.04) if surface.walls else 0.02
@@ -302,10 +314,24 @@ class Placer(Reacher):
         x = self._palm(side).turn[:, 0]
         return float(np.arctan2(x[1], x[0]))
 
-    def _set(self, name: str, side: str) -> Array:
-        """(3, 3) how a thing is set down: level, or as it is held; its yaw as it is now."""
-        there = self.model.thing(name)
-        return yaw_rotation(there.yaw) if self.grips[side].level else there.turn
+    def _set(self, name: str, side: str) -> list[Array]:
+        """(3, 3) ways in which a thing is set down, its yaw as it is now: level, or as it is held.
+
+        What hung is laid down, by the hand from above.
+        """
+        there, grasp, pinch = self.model.thing(name), self.grips[side], self.robot.hands[side].pinch
+        if grasp.off is not None and pinch is not None:  # it hung, and is laid down
+            palm = downwards(pinch, self._hand_yaw(side))
+            return [palm @ self._in_palm(side, name).turn]
+        if not grasp.level:
+            return [there.turn]
+        level = turn_by(_towards(there.turn[:, 2], UP)) @ there.turn
+        # What has turned in the hand may lean a little when it is let go of: it rights itself.
+        params = self.model.things[name]
+        lean = LEAN * atan2(2 * min(footprint(params)), height_of(params))
+        leaning = _towards(level[:, 2], there.turn[:, 2])
+        far = float(np.linalg.norm(leaning))
+        return [level, turn_by(leaning * min(1.0, lean / max(far, 1e-9))) @ level]
 
     def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""
@@ -316,7 +342,8 @@ class Placer(Reacher):
         self.look()
         goal = over(high)
         if self._straight(side, [goal], {}):
-            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015)
+            held = self._keeps(name, side)
+            yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015, while_true=held)
             return ""
         posture = self._solve(
             side, goal, self.model.base(), {**self.limbs.joints, **stand.postures[1]}
@@ -329,22 +356,31 @@ class Placer(Reacher):
         yield from self.limbs.follow(path, speed=0.35)
         return ""
 
+    def _keeps(self, name: str, side: str) -> Callable[[], bool]:
+        """Whether a hand still holds a thing as it does now.
+
+        What slips out of it is no measure of where the palm has to go: it would run away from it.
+        """
+        first = self._in_palm(side, name).at
+
+        def held() -> bool:
+            slid = float(np.linalg.norm(self._in_palm(side, name).at - first))
+            return self.model.support(name)[1] > 0.3 and slid < SLIDES
+
+        return held
+
     def _lower(self, name: str, side: str, target: Frame, stop: bool) -> Act:
         """Over the place, then down until it bears the thing, or (``stop``) to where it falls."""
 
         def over() -> Frame:
             palm = self._palm(side)
             there = self.model.thing(name)
-            x, y, _ = there.turn[:, 2].tolist()
-            tilt = np.array([y, -x, 0.0]) * self.grips[side].level
+            tilt = _towards(there.turn[:, 2], target.turn[:, 2]) * self.grips[side].level
             up = turn_by(clamp(tilt, -0.3, 0.3))
             at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
-        def held() -> bool:
-            return self.model.support(name)[1] > 0.3
-
-        # What has slipped is no measure of where the palm has to go.
+        held = self._keeps(name, side)
         yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
         if not held():
             return "slipped"
@@ -377,6 +413,13 @@ class Placer(Reacher):
             up = Frame(here.at + 0.02 * UP, here.turn)
             yield from self.goto(side, up, speed=0.1, within=0.002, while_true=pressing)
         return ""
+
+
+def _towards(one: Array, other: Array) -> Array:
+    """(3,) vector about which a unit vector is turned into another, by its length [rad]."""
+    axis = np.cross(one, other)
+    sine = float(np.linalg.norm(axis))
+    return axis * (atan2(sine, float(one @ other)) / max(sine, 1e-9))
 
 
 def _inside(point: Sequence[float], space: Room) -> bool:

@@ -14,7 +14,7 @@ from math import cos, hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array, Signals
-from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
@@ -43,6 +43,8 @@ TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
 facing it squarely [rad]."""
 BEST = (0.44, 0.19)
 """Where it lies best [m]: near the middle of what an arm of this class reaches."""
+NEARER = 0.1
+"""By how much less ahead what is as low as the floor has to be: arms point down to it [m]."""
 PLACES = tuple(product(AHEAD, ASIDE))
 FAVOUR = 0.1
 """Cost of the left hand. Were both alike, chance would choose; a policy that is shown both hands
@@ -358,10 +360,11 @@ class Reacher:
             return 0.0, self.model.stand()
         s = 1.0 if side == "left" else -1.0
         ahead, aside = PLACES[stand]
+        ahead -= NEARER * (at[2] < LOW)
         yaw = facing + TURNS[turn]
         c, d = cos(yaw), sin(yaw)
         base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
-        cost = hypot(ahead - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
+        cost = hypot(PLACES[stand][0] - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
         if not self.turns(base):
             cost += BEYOND
         return cost + FAVOUR * (side == "left"), base

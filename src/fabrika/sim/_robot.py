@@ -62,6 +62,9 @@ class Pinch:
     """Thickest thing that it takes [m]."""
     twin: bool = False
     """Whether it is the same the other way round, as a gripper of two equal fingers is."""
+    narrow: tuple[float, ...] = ()
+    """Fingers' positions on the way to something thin, with little room behind it; as `open` if
+    they are not said."""
 
 
 @dataclass(frozen=True, kw_only=True)

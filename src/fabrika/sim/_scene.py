@@ -139,6 +139,14 @@ def height_of(params: Mapping[str, Any]) -> float:
     return float(params.get("height", 2 * params.get("radius", 0.0)))
 
 
+def ring_of(params: Mapping[str, Any]) -> float:
+    """How high above a thing's bottom the top of the hole of its ring is [m]; 0 without a ring."""
+    if params["kind"] != "keys":
+        return 0.0
+    # The ring has ten sides, and is 5 mm thick; one of its sides is uppermost.
+    return float(params["length"] + params["radius"] * (1 + sin(0.4 * pi)) - 0.0025)
+
+
 def reach_of(params: Params) -> float:
     """Radius of the circle about its origin that a thing stays within, from above [m]."""
     x, y = footprint(params)
@@ -156,7 +164,10 @@ def put_on(
 
     ``taken``: circles (x, y, radius) in the world [m]. ``part``: which shares of the spot's
     depth (from behind, to its front) and of its width (from its right, to its left) may be used.
+    On a peg there is room for one thing, if it has a ring.
     """
+    if place.spot.hangs:
+        return _hung(rng, place, params) if ring_of(params) and not list(taken) else None
     radius, others, (a, b) = reach_of(params), list(taken), footprint(params)
     (hx, hy), (x0, x1, y0, y1) = place.spot.half, part
     for _ in range(_TRIES):
@@ -190,6 +201,14 @@ def fill(vessel: Params, grain: Params, count: int) -> list[tuple[float, float, 
         at = (x + far * cos(a), y + far * sin(a), z + FLOOR + 2 * layer * radius)
         found.append((round(at[0], 5), round(at[1], 5), round(at[2], 5)))
     return found[:count] if len(found) >= count else None
+
+
+def _hung(rng: np.random.Generator, place: Place, params: Params) -> dict[str, Any]:
+    """The thing's params with its ring over a peg, one of its broad sides to the left."""
+    x, y, z = place.at(place.spot.half[0] * float(rng.uniform(-1, 1)), 0.0)
+    turned = pi * int(rng.integers(2)) + float(rng.uniform(-0.1, 0.1))
+    pos = [round(x, 5), round(y, 5), round(z + 0.0002 - ring_of(params), 5)]
+    return {**params, "pos": pos, "yaw": round(place.yaw + turned, 5)}
 
 
 def scene(params: Params, looks: bool) -> Stage:

@@ -57,6 +57,21 @@ def box(p: Params, looks: bool) -> str:
     return block((-x, -y, 0), (x, y, h), mass=p["mass"])
 
 
+def towel(p: Params, looks: bool) -> str:
+    """A folded towel, as a soft bundle: ``depth`` along x, ``width`` along y, ``height``.
+
+    It yields where it lies and keeps its fold, so that it is no cloth.
+    """
+    x, y, h = p["depth"] / 2, p["width"] / 2, p["height"]
+    soft = {"solref": "0.03 1", "solimp": "0.6 0.95 0.004"}
+    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], **soft)
+    for layer in (0.25, 0.5, 0.75) if looks else ():
+        low, high = (-x - 0.0005, -y - 0.0005), (x + 0.0005, y + 0.0005)
+        fold = (*low, layer * h - 0.001), (*high, layer * h + 0.001)
+        text += block(*fold, rgba=".35 .35 .38 1", **LOOK)
+    return text
+
+
 def ball(p: Params, looks: bool) -> str:
     """``radius``; a little flat below, so that it stays where it is put."""
     r = p["radius"]
@@ -231,17 +246,18 @@ def shoe(p: Params, looks: bool) -> str:
 
 
 def keys(p: Params, looks: bool) -> str:
-    """A ring of ``radius`` in the x-z plane, and below it a fob that fingers can hold.
+    """A ring of ``radius`` in the y-z plane, and below it a fob that fingers can hold.
 
-    Ten capsules make the ring, so that a hook goes through it. ``fob``: its thickness.
+    Ten capsules make the ring, so that a peg along x goes through it. ``fob``: its thickness,
+    along y.
     """
     r, f, m, sides, text = p["radius"], p["fob"], p["mass"], 10, ""
     centre = p["length"] + r
     for side in range(sides):
         a, b = (2 * pi * s / sides for s in (side, side + 1))
         ends = (
-            f"{r * cos(a):.6g} 0 {centre + r * sin(a):.6g} "
-            f"{r * cos(b):.6g} 0 {centre + r * sin(b):.6g}"
+            f"0 {r * cos(a):.6g} {centre + r * sin(a):.6g} "
+            f"0 {r * cos(b):.6g} {centre + r * sin(b):.6g}"
         )
         text += geom("capsule", size=0.0025, fromto=ends, mass=0.2 * m / sides)
     low = (-0.016, -f / 2, 0.0)
@@ -264,6 +280,7 @@ SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "plate": plate,
     "pot": pot,
     "shoe": shoe,
+    "towel": towel,
     "tray": tray,
 }
 """Every shape, by name."""

@@ -8,9 +8,11 @@ it changed it verifies by what is there, not by what it commanded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from fabrika._signals import Array
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
@@ -26,6 +28,10 @@ LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
+AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
+"""From which sides a thing on the floor is taken, seen from the nearest [rad]."""
+HIGH = 1.0
+"""What is to stand higher than this is near the height of the shoulders [m]."""
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
 
@@ -65,8 +71,8 @@ class Worker(Placer):
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
-        ``to``: what it will be put on, if that is known: a robot that does not drive takes
-        it with the hand, and in the way, in which it can put it there.
+        ``to``: what it will be put on, if that is known: a robot that does not drive, or
+        that has to reach up, takes it with the hand, and in the way, in which it can put it there.
         """
         model = self.look()
         self.came_from[name] = model.under(name), model.thing(name).at
@@ -81,8 +87,12 @@ class Worker(Placer):
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
+                self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
                 yield from self.carry(side)
-                return ""
+                self.model.look(self.limbs.seen)
+                if self._is_held(name, side):
+                    return ""
+                del self.holds[side]
             yield from self._release(side)
             yield from self.back_off(0.3)
             yield from self.tuck(side)
@@ -96,21 +106,26 @@ class Worker(Placer):
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
         support = model.spot(place)[0].body if place else "floor"
-        facing = model.facing(place.partition(".")[0]) if place else model.stand()[2]
+        faces = [model.facing(place.partition(".")[0])] if place else self._around(frame.at)
         deep = self._deep(place, frame.at) if place else 0.0
+        up = self.robot.drives and to is not None and to().frame.at[2] > HIGH
+        seen = to if up or not self.robot.drives else None
         ways = [
-            (side, grasp)
+            (side, grasp, facing, cost)
+            for cost, facing in enumerate(faces)
             for side in sides
             if side not in self.holds
             for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
         ]
         options = []
         for way, stand, turn, index in self._drawn_options(len(ways)):
-            side, grasp = ways[way]
+            side, grasp, facing, more = ways[way]
             drawn = self._drawn(side)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
-            cost += grasp.cost
+            cost += grasp.cost + 0.05 * more
+            if up:  # held high, so that the forearm clears the edge
+                cost -= 2.5 * grasp.palm.at[2]
             if not self.robot.drives:
                 cost += 0.3 * self._askew(side, palm)
             else:
@@ -133,7 +148,7 @@ class Worker(Placer):
             near = {name: -0.003, support: 0.0 if grasp.above else CLOSE}
             before = self._before(palm, grasp)
             half = Frame(palm.at + palm.turn @ (0.4 * BEFORE * grasp.away), palm.turn)
-            over = Frame(palm.at + LIFT * UP, palm.turn)
+            over = Frame(palm.at + self._off(palm, grasp), palm.turn)
             goals: tuple[tuple[Frame, Mapping[str, float], float], ...] = (
                 (palm, near, 0.004),
                 (half, near, 0.004),
@@ -141,7 +156,7 @@ class Worker(Placer):
                 (over, near, 0.0),
             )
             postures = self.rehearse(side, base, goals, drawn)
-            if postures is not None and self._leads_to(name, side, grasp, to):
+            if postures is not None and self._leads_to(name, side, grasp, seen):
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
@@ -149,14 +164,23 @@ class Worker(Placer):
                     return None
         return None
 
+    def _around(self, at: Array) -> list[float]:
+        """Yaws of a base that looks at a point of the floor, the nearest way first [rad]."""
+        x, y, _ = (at - self.model.base().at).tolist()
+        return [float(np.arctan2(y, x)) + turn for turn in AROUND]
+
     def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
-        """Whether a robot that does not drive can put a thing there as this grasp holds it."""
-        if self.robot.drives or to is None:
+        """Whether a thing can be put there, if that is known, as this grasp holds it."""
+        if to is None:
             return True
         self.grips[side] = grasp  # as it will be held
         found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
         self.look()
         return found is not None
+
+    def _off(self, palm: Frame, grasp: Grasp) -> Array:
+        """(3,) where a hand that has closed goes first, in the world [m]: up, or off a peg."""
+        return LIFT * UP if grasp.off is None else palm.turn @ np.array(grasp.off)
 
     def _before(self, palm: Frame, grasp: Grasp) -> Frame:
         """Where the hand waits before it closes in: away from the thing, and above."""
@@ -170,7 +194,8 @@ class Worker(Placer):
         self._draw(stand.drawn)
         hand = self.robot.hands[side]
         self.limbs.joints[hand.fingers] = np.array(grasp.open)
-        yield from self.limbs.tick()
+        # Straight fingers find no way where those that are bent do: they are bent before.
+        yield from self.limbs.wait(0.4 if grasp.off is not None else self.limbs.dt)
         base = self.look().base()
         palm = self.model.thing(name) * grasp.palm
         before = self._before(palm, grasp)
@@ -203,7 +228,7 @@ class Worker(Placer):
         here = self._palm(side)
         yield from self.goto(
             side,
-            Frame(here.at + LIFT * UP, here.turn),
+            Frame(here.at + self._off(here, grasp), here.turn),
             speed=0.2,
             within=0.006,
             patience=3.0,

@@ -22,7 +22,8 @@ GRID = 4
 
 def ranges(page: Page) -> tuple[str, ...]:
     """The ranges that scenarios of a page are drawn from."""
-    return (*(f"{s.name} on {place}" for s in _first(page) for place in s.on), "robot")
+    things = (f"{s.name} on {place}" for s in _first(page) for place in s.on if _wide(page, place))
+    return (*things, "robot")
 
 
 def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
@@ -34,12 +35,17 @@ def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
         if thing.get("absent"):
             continue
         for name, place in places(params["fixtures"]).items():
-            if name in supply.on and (cell := _on_spot(place, thing, supply)):
+            if name in supply.on and _wide(page, name) and (cell := _on_spot(place, thing, supply)):
                 found[f"{supply.name} on {name}"] = cell
         if "floor" in supply.on and thing["pos"][2] < 0.01:
             x, y, _ = thing["pos"]
             found[f"{supply.name} on floor"] = (_part(-x, *_turned(FLOOR[0])), _part(-y, *FLOOR[1]))
     return found
+
+
+def _wide(page: Page, place: str) -> bool:
+    """Whether a place is a range: on a peg everything hangs at one point."""
+    return page.fixtures.get(place.partition(".")[0]) != "hook"
 
 
 def _first(page: Page) -> tuple[Supply, ...]:

@@ -77,7 +77,7 @@ def _keep_house(
     failures: dict[str, int] = {}
     pressed: set[str] = set()
     for _ in range(_MOST):
-        step = next(_steps(page, worker, pressed), None)
+        step = next(_steps(page, worker, pressed, failures), None)
         if step is None:
             me.doing = "done"
             yield from worker.settle()
@@ -105,20 +105,21 @@ def _there(worker: Worker, name: str) -> bool:
     return float(np.abs(worker.model.thing(name).at[:2]).max()) < 2.5
 
 
-def _steps(page: Page, worker: Worker, pressed: set[str]) -> Iterator[Step]:
-    """What may be done next, the best first."""
+def _steps(
+    page: Page, worker: Worker, pressed: set[str], failures: Mapping[str, int]
+) -> Iterator[Step]:
+    """What may be done next, the best first; of things, first what did not fail before."""
     sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
+    order = {"poured": 1, "open": 3, "pressed": 4, "closed": 5}
 
-    def order(goal: Goal) -> int:
-        # What is poured from goes to its place when it is empty.
-        last = goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked")
-        return (
-            2
-            if last
-            else {"poured": 1, "open": 3, "pressed": 4, "closed": 5}.get(goal.predicate, 0)
-        )
+    def rank(goal: Goal) -> tuple[int, int]:
+        later = order.get(goal.predicate, 0)
+        if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
+            later = 2  # What is poured from goes to its place when it is empty.
+        about = _said(str(goal.args[0]))
+        return later, 0 if later else sum(n for words, n in failures.items() if about in words)
 
-    goals = sorted(page.goals, key=order)
+    goals = sorted(page.goals, key=rank)
     for goal in goals:
         names = [str(arg) for arg in goal.args]
         if any(name in worker.model.things and not _there(worker, name) for name in names):

@@ -272,7 +272,11 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
             pairs["count"].wrong("a count is one number, or [least, most].")
     # Spots that move, as in drawers, are for goals: nothing starts in a drawer.
     spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.body == n}
+    pegs = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.hangs}
     spots.add("floor")
+    for place in pairs["on"].items():
+        if place.text() in pegs and "keys" not in shapes:
+            place.wrong(f"{name!r} has no ring to hang from {place.text()}: only keys have one.")
     return Supply(
         name=name,
         instances=kinds,
@@ -329,7 +333,7 @@ def _expand(
         item.wrong(f"{name} takes {', '.join(wanted)}; here are {len(args)} of them.")
     things = {s.name: s.names for s in supplies}
     single = {n: (n,) for s in supplies for n in s.names}
-    spots = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spots}
+    spots = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spots if not s.hangs}
     spaces = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spaces}
     parts = {p.joint: "" for f in built.values() for p in f.parts}
     choices: list[tuple[str | float, ...]] = []
