@@ -8,16 +8,16 @@ not turn as far as the part does: fingers fit the gap at any of a range of tilts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import product
+from math import cos, tan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._joinery import Part
+from fabrika.sim._joinery import CLEARANCE, Part
 from fabrika.sim._model import Frame
-from fabrika.sim._pose import turn_by
 from fabrika.sim._reach import BLOCKED, Act, Stand
 from fabrika.sim._robot import Hand
 
@@ -25,15 +25,22 @@ if TYPE_CHECKING:
     from fabrika.sim._work import Worker
 
 TILTS = (0.0, 0.3, -0.3, -0.55, -0.8)
-"""Angles between straight fingers and the panel [rad]; above zero they point away from it."""
-DEEP = 0.014
+"""Tilts of fingers behind a bar [rad]."""
+PUSHES = (-0.8, -1.1, -1.4)
+"""Tilts of fingers that push a panel shut, before its bar [rad]."""
+DEEP = 0.012
 """How far fingertips go in behind the bar [m]."""
-GAP = 0.0185
-"""From the bar's middle to the middle of the fingers behind it [m]."""
+GAP = {1.0: 0.0235, -1.0: 0.0185}
+"""From the bar's middle to the middle of the fingers behind it [m], by the side of the hand that
+looks at the bar: fingertips are bent towards the palm."""
+STUCK = 25.0
+"""Force at which fingers that go behind a bar have met it [N]."""
 OUT = 0.12
 """How far the hand waits before the gap, along its fingers [m]."""
 FOLLOWS = (1.0, 0.5, 0.0)
 """Share of the way that the hand goes, from above, that the base goes with it."""
+PUSH = (-0.025, CLEARANCE - 0.011)
+"""Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
 GOALS = (1.0, 0.85, 0.65, 0.45)
 """Shares of a part's way to try to take it along; what is past its balance falls by itself."""
 PACE, LAG = 0.4, 0.12
@@ -51,6 +58,18 @@ def turns_level(part: Part) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Tip:
+    """Fingertips at a bar, in the plane across it."""
+
+    tilt: float
+    """Angle between straight fingers and the panel [rad]; above zero they point away from it."""
+    deep: float
+    """How far they are in behind the bar [m]."""
+    below: float
+    """How far they are from the bar, towards the panel [m]."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ride:
     """A hand that goes with a part, its fingers behind the bar."""
 
@@ -60,22 +79,28 @@ class Ride:
     start: float
     goal: float
     """Where the part is when it begins and ends [rad]."""
-    tilts: tuple[float, float]
-    """Of the fingers, then [rad]."""
+    tips: tuple[Tip, Tip]
+    """Where the fingertips are then."""
 
     def palm(self, part: Part, hand: Hand, at: float) -> Frame:
         """The palm in the part's frame where the part is ``at`` [rad]."""
-        done = (at - self.start) / (self.goal - self.start)
-        tilt = self.tilts[0] + min(max(done, 0.0), 1.0) * (self.tilts[1] - self.tilts[0])
+        done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
+        tilt, deep, below = (
+            a + done * (b - a) for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]))
+        )
         bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
         inwards = -(handle - (handle @ out) * out - (handle @ bar) * bar)
-        x = turn_by(tilt * np.cross(inwards, out) / np.linalg.norm(inwards)) @ inwards
-        x = x / np.linalg.norm(x)
-        z = self.roll * (out - (out @ x) * x)
-        z = z / np.linalg.norm(z)
+        inwards = inwards / np.linalg.norm(inwards)
+        x = np.cos(tilt) * inwards + np.sin(tilt) * out
+        z = self.roll * (np.cos(tilt) * out - np.sin(tilt) * inwards)
         turn = np.stack([x, np.cross(z, x), z], axis=1)
-        fingers = hand.bounds[1] - DEEP
-        return Frame(handle - (GAP / np.cos(tilt)) * out - fingers * x, turn)
+        tip = handle + deep * inwards - below * out
+        return Frame(tip - hand.bounds[1] * x, turn)
+
+
+def _behind(tilt: float, roll: float) -> Tip:
+    """Fingertips behind the bar."""
+    return Tip(tilt, DEEP, GAP[roll] / cos(tilt) - DEEP * tan(tilt))
 
 
 def _out(palm: Frame, far: float = OUT) -> Frame:
@@ -122,8 +147,13 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
         yield from worker.back_off(0.2)
         return failed
     yield from limbs.shape((side,), np.array(hand.hook_open), seconds=0.3)
-    yield from worker.goto(side, at_bar, speed=0.2, within=0.004, patience=3.0)
-    yield from _go_with(worker, joint, ride, follow)
+
+    def free() -> bool:
+        return float(limbs.seen["truth/contact"][0]) < STUCK
+
+    yield from worker.goto(side, at_bar, speed=0.2, within=0.003, patience=3.0, while_true=free)
+    if free():
+        yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
     here = worker._palm(side)
     yield from worker.goto(side, _out(here), speed=0.2, within=0.01, patience=3.0)
@@ -140,8 +170,12 @@ def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tu
     for side, hand in worker.robot.hands.items():
         if side in worker.holds or not hand.hook:
             continue
-        for roll, one, two in product((1.0, -1.0), TILTS, TILTS):
-            ride = Ride(side, roll, start, goal, (one, two))
+        for roll, one, two in product((1.0, -1.0), TILTS, PUSHES if goal <= 0.0 else TILTS):
+            if goal <= 0.0:
+                tips = Tip(one, *PUSH), Tip(two, *PUSH)
+            else:
+                tips = _behind(one, roll), _behind(two, roll)
+            ride = Ride(side, roll, start, goal, tips)
             # Arms point ahead and down with ease, and not straight down.
             steep = 0.0
             for at in (start, goal):
@@ -154,7 +188,7 @@ def _find(worker: Worker, joint: str, goal: float) -> tuple[Ride, Stand, float] 
     """A ride as far as there is one, the stand where it begins, how the base goes along."""
     model = worker.look()
     start = model.opening(joint)
-    for share in GOALS:
+    for share in GOALS if goal > start else (1.0,):
         end = start + share * (goal - start)
         found = _find_to(worker, joint, start, end)
         if found is not None:
@@ -201,7 +235,11 @@ def _try(
     model.rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
     model.rehearsal.move(joint, ride.start)
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
-    goals = ((palm, {joint: -0.004}, CLEAR), (_out(palm), {joint: 0.0}, CLEAR))
+    goals = (
+        (palm, {joint: -0.001}, CLEAR),
+        (_out(palm), {joint: 0.0}, CLEAR),
+        (_out(palm, 1.5 * DEEP), {joint: 0.001}, CLEAR),
+    )
     return worker.rehearse(ride.side, base, goals, drawn)
 
 
