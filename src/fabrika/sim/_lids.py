@@ -24,16 +24,15 @@ from fabrika.sim._robot import Hand
 if TYPE_CHECKING:
     from fabrika.sim._work import Worker
 
-TILTS = (0.0, 0.3, -0.3, -0.55, -0.8)
+TILTS = (0.0, -0.3, -0.55, -0.8)
 """Tilts of fingers behind a bar [rad]."""
 PUSHES = (-0.8, -1.1, -1.4)
 """Tilts of fingers that push a panel shut, before its bar [rad]."""
-DEEP = 0.012
+DEEP = 0.014
 """How far fingertips go in behind the bar [m]."""
-GAP = {1.0: 0.0235, -1.0: 0.0185}
-"""From the bar's middle to the middle of the fingers behind it [m], by the side of the hand that
-looks at the bar: fingertips are bent towards the palm."""
-STUCK = 25.0
+GAP = 0.0185
+"""From the bar's middle to the middle of the fingers behind it [m]."""
+STUCK = 60.0
 """Force at which fingers that go behind a bar have met it [N]."""
 OUT = 0.12
 """How far the hand waits before the gap, along its fingers [m]."""
@@ -41,7 +40,7 @@ FOLLOWS = (1.0, 0.5, 0.0)
 """Share of the way that the hand goes, from above, that the base goes with it."""
 PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
-GOALS = (1.0, 0.85, 0.65, 0.45)
+GOALS = (0.85, 0.65, 0.45)
 """Shares of a part's way to try to take it along; what is past its balance falls by itself."""
 PACE, LAG = 0.4, 0.12
 """Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
@@ -98,9 +97,9 @@ class Ride:
         return Frame(tip - hand.bounds[1] * x, turn)
 
 
-def _behind(tilt: float, roll: float) -> Tip:
+def _behind(tilt: float) -> Tip:
     """Fingertips behind the bar."""
-    return Tip(tilt, DEEP, GAP[roll] / cos(tilt) - DEEP * tan(tilt))
+    return Tip(tilt, DEEP, GAP / cos(tilt) - DEEP * tan(tilt))
 
 
 def _out(palm: Frame, far: float = OUT) -> Frame:
@@ -174,14 +173,14 @@ def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tu
             if goal <= 0.0:
                 tips = Tip(one, *PUSH), Tip(two, *PUSH)
             else:
-                tips = _behind(one, roll), _behind(two, roll)
+                tips = _behind(one), _behind(two)
             ride = Ride(side, roll, start, goal, tips)
             # Arms point ahead and down with ease, and not straight down.
             steep = 0.0
             for at in (start, goal):
                 x = worker.model.body(joint, at).turn @ ride.palm(part, hand, at).turn[:, 0]
                 steep += abs(float(np.arcsin(-x[2])) - 0.3)
-            yield ride, 0.5 * steep + 0.1 * (roll < 0)
+            yield ride, steep + 0.1 * (roll < 0)
 
 
 def _find(worker: Worker, joint: str, goal: float) -> tuple[Ride, Stand, float] | None:
@@ -236,9 +235,8 @@ def _try(
     model.rehearsal.move(joint, ride.start)
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
     goals = (
-        (palm, {joint: -0.001}, CLEAR),
+        (palm, {joint: -0.004}, CLEAR),
         (_out(palm), {joint: 0.0}, CLEAR),
-        (_out(palm, 1.5 * DEEP), {joint: 0.001}, CLEAR),
     )
     return worker.rehearse(ride.side, base, goals, drawn)
 
