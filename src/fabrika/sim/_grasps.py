@@ -22,12 +22,16 @@ from fabrika.sim._robot import Hand, Pinch
 
 _FLAT = ("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray")
 """Shapes that no hand closes round an upright axis of."""
+_ROUND = ("can", "cup", "cylinder", "glass", "jar")
+"""Upright round shapes without a handle: taken by their rim from above where walls are around."""
 DIPS = (0.12, 0.35, 0.55)
 """How far the fingers point down in a side grasp [rad]: more clears a fixture's edge better."""
 NECK = 0.65
 """Share of a bottle's height below its neck."""
 _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
+RIM = 0.042
+"""How far below the rim of what is taken from above fingertips close [m]."""
 _SKIM = 0.004
 """How far open fingertips keep above it when they reach around something low [m]."""
 LOW = 0.3
@@ -62,13 +66,20 @@ class Grasp:
     later, by the hand from above. None: it is lifted."""
 
 
-def grasps(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
-    """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad]."""
-    found = [
-        *_side(hand, params, frame, facing),
-        *_top(hand, params, frame, facing),
-        *_keys(hand, params, frame, facing),
-    ]
+def grasps(
+    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float, walled: bool = False
+) -> list[Grasp]:
+    """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad].
+
+    ``walled``: walls stand around it, so that no hand gets to its side.
+    """
+    found = [*_top(hand, params, frame, facing, walled)]
+    if not walled:
+        found = [
+            *_side(hand, params, frame, facing),
+            *found,
+            *_keys(hand, params, frame, facing),
+        ]
     return sorted(found, key=lambda grasp: grasp.cost)
 
 
@@ -138,9 +149,13 @@ class _Grip:
     """Whether it has to be set down level: what is round would roll away."""
 
 
-def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
+def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
     """Where a thing can be taken from above: across what is longest."""
     kind = params["kind"]
+    if walled and kind in _ROUND:
+        # Knuckles are lower than the palm: over a rim they need more room than over a box.
+        high = params["height"]
+        yield _Grip((0.0, 0.0), None, 2 * params["radius"], high, up=high - RIM, level=True)
     if kind == "ball":
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]
@@ -162,15 +177,17 @@ def _grips(params: Mapping[str, Any]) -> Iterator[_Grip]:
         )
 
 
-def _top(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
+def _top(
+    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float, walled: bool
+) -> Iterator[Grasp]:
     """From above: fingertips on both sides of what is thinnest."""
     pinch = hand.pinch
     if pinch is None:
         return
-    for grip in _grips(params):
+    for grip in _grips(params, walled):
         lowest = pinch.below + _SKIM
         # What is higher is taken round its side: fingertips at its top would only just hold it.
-        tall = grip.height > pinch.above + lowest + 0.02
+        tall = not walled and grip.height > pinch.above + lowest + 0.02
         if grip.thick > pinch.span or (tall and frame.at[2] > LOW):
             continue
         at = max(lowest, grip.up, grip.height - (_TOP if tall else pinch.above))

@@ -50,10 +50,15 @@ class _Piece:
     """Its thickness there [m]."""
 
 
-def ways_to_hold(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> list[Grasp]:
-    """Grasps of a thing that stands in ``frame``, by the kind of hand, the best first."""
+def ways_to_hold(
+    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float, walled: bool = False
+) -> list[Grasp]:
+    """Grasps of a thing that stands in ``frame``, by the kind of hand, the best first.
+
+    ``walled``: walls stand around it, as in a drawer or a rack.
+    """
     if hand.approach != (1.0, 0.0, 0.0):
-        return grasps(hand, params, frame, facing)
+        return grasps(hand, params, frame, facing, walled)
     found = (
         grasp
         for piece in _pieces(params)

@@ -46,10 +46,14 @@ class Surface:
     """Whether walls stand around it: the thing may be let fall over them, upright or not."""
     hollow: bool = False
     """Whether it is the bottom of a lying drum: a thing is let fall into it, the back first."""
+    room: float = 1.0
+    """How high above it is free [m]."""
 
     @property
     def above(self) -> float:
         """From how high over it a thing is brought down [m]."""
+        if self.low:
+            return 0.025
         return 0.15 if self.walls else 0.02 if self.hollow else 0.06
 
     @property
@@ -57,7 +61,16 @@ class Surface:
         """How far a thing may fall onto it [m]."""
         return DROPS if self.walls else DROPS_IN if self.hollow else (0.0,)
 
+    @property
+    def low(self) -> bool:
+        """Whether a hand that comes from above has no room to leave upwards."""
+        return not self.walls and not self.hollow and self.room < LOW
 
+
+FLAT = 0.015
+"""How high a hand rises that leaves flat [m]."""
+LOW = 0.30
+"""Free height below which a hand from above leaves flat, its fingers straight [m]."""
 Where = Callable[[], Surface]
 """A surface, as it is when asked."""
 DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
@@ -71,13 +84,17 @@ NEAREST, INNER = 0.16, 0.26
 class Placer(Reacher):
     """Sets down what a hand holds, and lets go of it."""
 
-    def _release(self, side: str, upwards: bool = False) -> Act:
-        """Open, and leave the way that the hand comes, or upwards."""
+    def _release(self, side: str, upwards: bool = False, low: bool = False) -> Act:
+        """Open, and leave the way that the hand comes, or upwards; ``low``: flat."""
         grasp = self.grips[side]
         self.holds.pop(side, None)
         for posture in grasp.releases:
             yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
         yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
+        flat = low and grasp.above
+        if flat:
+            straight = np.array(self.robot.hands[side].open)
+            yield from self.limbs.shape((side,), straight, seconds=0.4)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
@@ -85,6 +102,8 @@ class Placer(Reacher):
         away = loose + here.turn @ (BEFORE * grasp.away) + 0.02 * UP
         if upwards or grasp.above:
             loose, away = here.at + 0.003 * UP, here.at + (0.16 if upwards else 0.12) * UP
+        if flat:
+            away = here.at + FLAT * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, frame, speed=0.2, within=within, patience=3.0)
@@ -112,7 +131,8 @@ class Placer(Reacher):
         spot, frame = self.model.spot(place)
         facing = self.model.facing(place.partition(".")[0])
         walls = spot.body in self.model.parts  # a drawer, a rack
-        return Surface(frame, spot.half, spot.body, facing, spot.half[0] + 0.03, walls)
+        edge = spot.half[0] + 0.03
+        return Surface(frame, spot.half, spot.body, facing, edge, walls, room=spot.headroom)
 
     def _within(self, place: str) -> Surface:
         model = self.model
@@ -174,7 +194,7 @@ class Placer(Reacher):
                 failed = "slipped"
             else:
                 failed = yield from self._lower(name, side, target, stop=drop > 0.0)
-            yield from self._release(side, upwards=surface.walls)
+            yield from self._release(side, surface.walls, surface.low)
             yield from self.back_off(0.3)
             yield from self.tuck(side)
             return failed
@@ -265,7 +285,10 @@ class Placer(Reacher):
             rehearsal.pose({hand.fingers: np.array(grasp.open)})
             beside = {surface.body: 0.002, name: -0.02}
             way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
-            if not straight_up:
+            if surface.low and grasp.above:
+                rehearsal.pose({hand.fingers: np.array(hand.open)})
+                way_out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
+            elif not straight_up:
                 loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
                 half = loose - 0.5 * back
                 way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]

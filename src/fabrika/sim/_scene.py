@@ -111,11 +111,15 @@ def places(fixtures: Mapping[str, Params]) -> dict[str, Place]:
     for name, params in fixtures.items():
         x, y = params["pos"]
         c, s = cos(params["yaw"]), sin(params["yaw"])
-        for spot in build_fixture(name, params).spots:
-            if spot.body == name:
-                a, b, z = spot.middle
-                middle = (x + c * a - s * b, y + s * a + c * b, z)
-                found[f"{name}.{spot.name}"] = Place(name, spot, middle, float(params["yaw"]))
+        built = build_fixture(name, params)
+        roots = {part.joint: part.root for part in built.parts}
+        for spot in built.spots:
+            a, b, z = (
+                m + r
+                for m, r in zip(spot.middle, roots.get(spot.body, (0.0, 0.0, 0.0)), strict=True)
+            )
+            middle = (x + c * a - s * b, y + s * a + c * b, z)
+            found[f"{name}.{spot.name}"] = Place(name, spot, middle, float(params["yaw"]))
     return found
 
 

@@ -26,6 +26,8 @@ EASE = 0.06
 """How far beyond where they hold fingers are commanded [rad or m]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
+OVER = 0.16
+"""How much higher what stands between walls is lifted [m]."""
 CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
 AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
@@ -84,10 +86,13 @@ class Worker(Placer):
             failed = yield from self._approach(name, side, grasp, stand)
             if failed:
                 continue
+            walled = self.model.spot_body(self.model.under(name)) in self.model.parts
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
                 self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
+                if walled:
+                    yield from self._raise(side, OVER)
                 yield from self.carry(side)
                 self.model.look(self.limbs.seen)
                 if self._is_held(name, side):
@@ -115,7 +120,9 @@ class Worker(Placer):
             for cost, facing in enumerate(faces)
             for side in sides
             if side not in self.holds
-            for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
+            for grasp in ways_to_hold(
+                self.robot.hands[side], params, frame, facing, support in model.parts
+            )
         ]
         options = []
         for way, stand, turn, index in self._drawn_options(len(ways)):
@@ -235,6 +242,14 @@ class Worker(Placer):
         )
         self.model.look(self.limbs.seen)
         return "" if self._is_held(name, side) else "not-grasped"
+
+    def _raise(self, side: str, far: float) -> Act:
+        """Straight up by ``far`` [m]."""
+        self.model.look(self.limbs.seen)
+        here = self._palm(side)
+        up = Frame(here.at + far * UP, here.turn)
+        yield from self.goto(side, up, speed=0.25, within=0.01, patience=3.0)
+        return ""
 
     def _ease(self, side: str, grasp: Grasp) -> None:
         """Command fingers that hold no further than they need: what is rehearsed is what is."""

@@ -270,8 +270,7 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
         least, most = ends[0], ends[-1]
         if len(ends) > 2 or least > most or most < 1:
             pairs["count"].wrong("a count is one number, or [least, most].")
-    # Spots that move, as in drawers, are for goals: nothing starts in a drawer.
-    spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.body == n}
+    spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots}
     pegs = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.hangs}
     spots.add("floor")
     for place in pairs["on"].items():

@@ -1,0 +1,316 @@
+"""Skills for what turns about a level hinge: doors that drop down, and lids.
+
+Straight fingers go into the gap between panel and bar, from the panel's free edge. There they can
+do both: pull at the bar, and push at the panel; what falls by itself lies on them. The hand need
+not turn as far as the part does: fingers fit the gap at any of a range of tilts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from itertools import product
+from math import cos, tan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fabrika._signals import Array
+from fabrika.sim._joinery import CLEARANCE, Part
+from fabrika.sim._model import Frame
+from fabrika.sim._reach import BLOCKED, Act, Stand
+from fabrika.sim._robot import Hand
+
+if TYPE_CHECKING:
+    from fabrika.sim._work import Worker
+
+TILTS = (0.0, -0.3, -0.55, -0.8)
+"""Tilts of fingers behind a bar [rad]."""
+PUSHES = (-0.8, -1.1, -1.4)
+"""Tilts of fingers that push a panel shut, before its bar [rad]."""
+DEEP = 0.014
+"""How far fingertips go in behind the bar [m]."""
+GAP = 0.0185
+"""From the bar's middle to the middle of the fingers behind it [m]."""
+STUCK = 60.0
+"""Force at which fingers that go behind a bar have met it [N]."""
+OUT = 0.12
+"""How far the hand waits before the gap, along its fingers [m]."""
+FOLLOWS = (1.0, 0.5, 0.0)
+"""Share of the way that the hand goes, from above, that the base goes with it."""
+PUSH = (-0.025, CLEARANCE - 0.011)
+"""Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
+GOALS = (0.85, 0.65, 0.45)
+"""Shares of a part's way to try to take it along; what is past its balance falls by itself."""
+PACE, LAG = 0.4, 0.12
+"""Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
+PRESSED = 40.0
+"""Force at which what is pushed shut is shut [N]."""
+CLEAR = 0.010
+"""What has to stay free around the robot on its way [m]."""
+STEPS = 6
+
+
+def turns_level(part: Part) -> bool:
+    """Whether a part turns about a level hinge, as a lid does."""
+    return part.motion == "hinge" and abs(part.axis[2]) < 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """Fingertips at a bar, in the plane across it."""
+
+    tilt: float
+    """Angle between straight fingers and the panel [rad]; above zero they point away from it."""
+    deep: float
+    """How far they are in behind the bar [m]."""
+    below: float
+    """How far they are from the bar, towards the panel [m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ride:
+    """A hand that goes with a part, its fingers behind the bar."""
+
+    side: str
+    roll: float
+    """Which side of the hand looks away from the panel: 1 the palm, -1 its back."""
+    start: float
+    goal: float
+    """Where the part is when it begins and ends [rad]."""
+    tips: tuple[Tip, Tip]
+    """Where the fingertips are then."""
+
+    def palm(self, part: Part, hand: Hand, at: float) -> Frame:
+        """The palm in the part's frame where the part is ``at`` [rad]."""
+        done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
+        tilt, deep, below = (
+            a + done * (b - a) for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]))
+        )
+        bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
+        inwards = -(handle - (handle @ out) * out - (handle @ bar) * bar)
+        inwards = inwards / np.linalg.norm(inwards)
+        x = np.cos(tilt) * inwards + np.sin(tilt) * out
+        z = self.roll * (np.cos(tilt) * out - np.sin(tilt) * inwards)
+        turn = np.stack([x, np.cross(z, x), z], axis=1)
+        tip = handle + deep * inwards - below * out
+        return Frame(tip - hand.bounds[1] * x, turn)
+
+
+def _behind(tilt: float) -> Tip:
+    """Fingertips behind the bar."""
+    return Tip(tilt, DEEP, GAP / cos(tilt) - DEEP * tan(tilt))
+
+
+def _out(palm: Frame, far: float = OUT) -> Frame:
+    return Frame(palm.at - far * palm.turn[:, 0], palm.turn)
+
+
+def swing(worker: Worker, joint: str, goal: float) -> Act:
+    """Bring a door that drops down, or a lid, to ``goal`` [rad], in as many rides as it takes."""
+    failed = "no-grip"
+    for _ in range(4):
+        if _there(worker, joint, goal):
+            return ""
+        found = _find(worker, joint, goal)
+        if found is None:
+            return "no-grip"
+        ride, stand, follow = found
+        failed = yield from _do(worker, joint, ride, stand, follow)
+        if not failed:
+            failed = "did-not-move"
+    return "" if _there(worker, joint, goal) else failed
+
+
+def _there(worker: Worker, joint: str, goal: float) -> bool:
+    worker.model.look(worker.limbs.seen)
+    at = worker.model.opening(joint)
+    return at > 0.78 * worker.model.parts[joint].open if goal > 0.0 else at < 0.02
+
+
+def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> Act:
+    """Put the fingers behind the bar, go with the part, and draw them out again."""
+    side, limbs = ride.side, worker.limbs
+    hand, part = worker.robot.hands[side], worker.model.parts[joint]
+    failed = yield from worker.drive(stand.base)
+    if failed:
+        return failed
+
+    def at_bar(far: float = 0.0) -> Frame:
+        now = worker.model.opening(joint)
+        return _out(worker.model.body(joint) * ride.palm(part, hand, now), far)
+
+    worker.look()
+    failed = yield from worker.reach(side, at_bar(), stand, OUT)
+    if failed:
+        yield from worker.back_off(0.2)
+        return failed
+    yield from limbs.shape((side,), np.array(hand.hook_open), seconds=0.3)
+
+    def free() -> bool:
+        return float(limbs.seen["truth/contact"][0]) < STUCK
+
+    yield from worker.goto(side, at_bar, speed=0.2, within=0.003, patience=3.0, while_true=free)
+    if free():
+        yield from _go_with(worker, joint, ride, follow)
+    worker.model.look(limbs.seen)
+    here = worker._palm(side)
+    yield from worker.goto(side, _out(here), speed=0.2, within=0.01, patience=3.0)
+    yield from limbs.wait(0.4)
+    yield from worker.back_off(0.25)
+    yield from limbs.shape((side,), np.array(hand.open), seconds=0.2)
+    yield from worker.tuck(side)
+    return ""
+
+
+def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tuple[Ride, float]]:
+    """Ways to go with a part, with their costs."""
+    part = worker.model.parts[joint]
+    for side, hand in worker.robot.hands.items():
+        if side in worker.holds or not hand.hook:
+            continue
+        for roll, one, two in product((1.0, -1.0), TILTS, PUSHES if goal <= 0.0 else TILTS):
+            if goal <= 0.0:
+                tips = Tip(one, *PUSH), Tip(two, *PUSH)
+            else:
+                tips = _behind(one), _behind(two)
+            ride = Ride(side, roll, start, goal, tips)
+            # Arms point ahead and down with ease, and not straight down.
+            steep = 0.0
+            for at in (start, goal):
+                x = worker.model.body(joint, at).turn @ ride.palm(part, hand, at).turn[:, 0]
+                steep += abs(float(np.arcsin(-x[2])) - 0.3)
+            yield ride, steep + 0.1 * (roll < 0)
+
+
+def _find(worker: Worker, joint: str, goal: float) -> tuple[Ride, Stand, float] | None:
+    """A ride as far as there is one, the stand where it begins, how the base goes along."""
+    model = worker.look()
+    start = model.opening(joint)
+    for share in GOALS if goal > start else (1.0,):
+        end = start + share * (goal - start)
+        found = _find_to(worker, joint, start, end)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_to(
+    worker: Worker, joint: str, start: float, goal: float
+) -> tuple[Ride, Stand, float] | None:
+    model = worker.look()
+    part, body = model.parts[joint], model.body(joint, start)
+    hands = worker.robot.hands
+    ways = []
+    for ride, cost in _rides(worker, joint, start, goal):
+        palm = body * ride.palm(part, hands[ride.side], start)
+        ways.append((ride.side, palm, cost, ride))
+    tried = blocked = 0
+    for side, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
+        tried += 1
+        if tried > 300:
+            break
+        postures = _try(worker, joint, ride, base, drawn)
+        if postures is None:
+            continue
+        for follow in FOLLOWS:
+            if _goes(worker, joint, ride, base, drawn, postures[0], follow):
+                worker.look()
+                if worker.route(base) is not None:
+                    return ride, Stand(base, postures, drawn), follow
+                blocked += 1
+                break
+        if blocked >= BLOCKED:
+            break
+    worker.look()
+    return None
+
+
+def _try(
+    worker: Worker, joint: str, ride: Ride, base: Array, drawn: dict[str, Array]
+) -> tuple[dict[str, Array], ...] | None:
+    """Postures with the fingers behind the bar, and before the gap."""
+    model, hand = worker.model, worker.robot.hands[ride.side]
+    model.rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
+    model.rehearsal.move(joint, ride.start)
+    palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
+    goals = (
+        (palm, {joint: -0.004}, CLEAR),
+        (_out(palm), {joint: 0.0}, CLEAR),
+    )
+    return worker.rehearse(ride.side, base, goals, drawn)
+
+
+def _goes(
+    worker: Worker,
+    joint: str,
+    ride: Ride,
+    base: Array,
+    drawn: dict[str, Array],
+    posture: dict[str, Array],
+    follow: float,
+) -> bool:
+    """Whether the hand can go with the part, and then out of the gap."""
+    model, hand = worker.model, worker.robot.hands[ride.side]
+    part, near = model.parts[joint], {joint: -0.004}
+    joints = {**worker.limbs.joints, **drawn, **posture}
+    first = (model.body(joint, ride.start) * ride.palm(part, hand, ride.start)).at
+    try:
+        for at in np.linspace(ride.start, ride.goal, STEPS)[1:]:
+            model.rehearsal.move(joint, float(at))
+            palm = model.body(joint, float(at)) * ride.palm(part, hand, float(at))
+            stand = _with(base, palm.at - first, follow)
+            found = worker.rehearse(ride.side, stand, ((palm, near, CLEAR),), drawn, joints)
+            if found is None:
+                return False
+            joints.update(found[0])
+        out = ((_out(palm), {joint: 0.0}, 0.004),)
+        return worker.rehearse(ride.side, stand, out, drawn, joints) is not None
+    finally:
+        model.rehearsal.move(joint, ride.start)
+
+
+def _with(base: Array, moved: Array, follow: float) -> Array:
+    """(3,) where the base goes while the hand moves by (3,) [m]."""
+    return base + follow * np.array([moved[0], moved[1], 0.0])
+
+
+def _go_with(worker: Worker, joint: str, ride: Ride, follow: float) -> Act:
+    """Base and hand along the part's way, as fast as it follows."""
+    limbs, hand, part = worker.limbs, worker.robot.hands[ride.side], worker.model.parts[joint]
+    worker.model.look(limbs.seen)
+    base, start = worker.model.stand(), worker.model.opening(joint)
+    first = (worker.model.body(joint) * ride.palm(part, hand, start)).at
+    sign = 1.0 if ride.goal > start else -1.0
+    shuts = ride.goal <= 0.0
+    far = abs(ride.goal - start) + (0.06 if shuts else 0.0)
+    at, rate = start, 0.0
+    limbs.refresh()
+    patience = round(1.0 / limbs.dt)
+    while patience > 0:
+        worker.model.look(limbs.seen)
+        now = worker.model.opening(joint)
+        rate = min(PACE, rate + PACE * limbs.dt / 0.5)
+        if shuts:  # gently into its seat
+            rate = min(rate, 0.2 * PACE + 1.2 * abs(at))
+        done, behind = abs(at - start) >= far, sign * (at - now)
+        if shuts and now < LAG and float(limbs.seen["truth/contact"][0]) > PRESSED:
+            break
+        if behind < LAG and not done:
+            at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
+        if done or behind >= LAG:
+            patience -= 1
+        if behind > 3 * LAG or (done and not shuts and behind < 0.3 * LAG):
+            break
+        turned = max(at, 0.0)
+        palm = worker.model.body(joint, turned) * ride.palm(part, hand, turned)
+        if at < 0.0:
+            into = worker.model.body(joint, 0.0).turn @ np.array(part.out)
+            palm = Frame(palm.at + 0.5 * at * into, palm.turn)
+        left = worker.left(_with(base, palm.at - first, follow))
+        if "base" in limbs.joints:
+            limbs.joints["base"] = limbs.joints["base"] + 0.5 * np.clip(left, -0.03, 0.03)
+        local = worker.model.base().inverse() * palm
+        limbs.pursue({ride.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
+        yield from limbs.tick()
+    return ""
