@@ -273,7 +273,7 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
     spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots}
     pegs = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if s.hangs}
     spots.add("floor")
-    for place in pairs["on"].items():
+    for place in pairs["on"].items() if "on" in pairs else ():
         if place.text() in pegs and "keys" not in shapes:
             place.wrong(f"{name!r} has no ring to hang from {place.text()}: only keys have one.")
     return Supply(
