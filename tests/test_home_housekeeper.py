@@ -9,7 +9,11 @@ from fabrika import Random, Task, Zero, judge, rollout
 from fabrika.data import narrate
 from fabrika.lines.home.pages import OWN, load_page
 
-DONE = {"open-drawer": "open the drawers top", "press-microwave": "press the microwave button"}
+DONE = {
+    "open-drawer": "open the drawers top",
+    "open-fridge": "open the fridge door",
+    "press-microwave": "press the microwave button",
+}
 """Short pages, and what their expert says while it does them."""
 
 

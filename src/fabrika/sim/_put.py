@@ -59,7 +59,7 @@ DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
 DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 """How far a thing may be let fall into a drum, whose sides slope [m]."""
-NEAREST, INNER = 0.16, 0.26
+NEAREST, INNER = 0.16, 0.22
 """How far behind the edge of a surface, and in a drum, a thing is put best [m]."""
 
 
@@ -168,8 +168,11 @@ class Placer(Reacher):
             if name not in self.holds.values() or self.model.support(name)[1] < 0.3:
                 failed = "slipped"
             else:
+                if surface.walls:  # between walls the arm is as it was rehearsed
+                    self.limbs.draw(stand.postures[0])
                 failed = yield from self._lower(name, side, target, stop=drop > 0.0)
             yield from self._release(side, upwards=surface.walls)
+            self.relax()
             yield from self.back_off(0.3)
             yield from self.tuck(side)
             return failed
@@ -224,7 +227,7 @@ class Placer(Reacher):
             if not spare.get(key, True):
                 continue
             tried += 1
-            if tried > most:
+            if tried > (2 * most if surface.hollow else most):
                 return None
             there = Frame(palm.at + 0.003 * UP, palm.turn)
             over = Frame(palm.at + surface.above * UP, palm.turn)
@@ -284,7 +287,7 @@ class Placer(Reacher):
             x, y = self.rng.uniform(-1, 1, 2) * np.maximum(np.array(surface.half) - inset, 0.0)
             at = middle.point(x, y, 0.0)
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
-            if gap >= (0.0 if surface.walls else 0.015):
+            if gap >= (-0.06 if surface.hollow else 0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
                 # What stands fixed reaches best what is near.
                 best = INNER if surface.hollow else NEAREST
