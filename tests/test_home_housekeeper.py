@@ -10,7 +10,11 @@ from fabrika.data import narrate
 from fabrika.lines.home.pages import OWN, load_page
 from fabrika.sim import build_fixture, places
 
-DONE = {"open-drawer": "open the drawers top", "press-microwave": "press the microwave button"}
+DONE = {
+    "open-drawer": "open the drawers top",
+    "open-fridge": "open the fridge door",
+    "press-microwave": "press the microwave button",
+}
 """Short pages, and what their expert says while it does them."""
 
 

@@ -77,7 +77,7 @@ DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
 DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 """How far a thing may be let fall into a drum, whose sides slope [m]."""
-NEAREST, INNER = 0.16, 0.26
+NEAREST, INNER = 0.16, 0.22
 """How far behind the edge of a surface, and in a drum, a thing is put best [m]."""
 
 
@@ -193,8 +193,11 @@ class Placer(Reacher):
             if name not in self.holds.values() or self.model.support(name)[1] < 0.3:
                 failed = "slipped"
             else:
+                if surface.walls:  # between walls the arm is as it was rehearsed
+                    self.limbs.draw(stand.postures[0])
                 failed = yield from self._lower(name, side, target, stop=drop > 0.0)
             yield from self._release(side, surface.walls, surface.low)
+            self.relax()
             yield from self.back_off(0.3)
             yield from self.tuck(side)
             return failed
@@ -254,7 +257,7 @@ class Placer(Reacher):
             if not spare.get(key, True):
                 continue
             tried += 1
-            if tried > most:
+            if tried > (2 * most if surface.hollow else most):
                 return None
             there = Frame(palm.at + 0.003 * UP, palm.turn)
             over = Frame(palm.at + surface.above * UP, palm.turn)
@@ -321,7 +324,7 @@ class Placer(Reacher):
         for index, (x, y) in enumerate(np.vstack([*([was[:2]] if back else []), points])):
             at = middle.point(x, y, 0.0)
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
-            if gap >= (0.0 if surface.walls else 0.015):
+            if gap >= (-0.06 if surface.hollow else 0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
                 # What stands fixed reaches best what is near; else the middle is as good as any.
                 best = INNER if surface.hollow else NEAREST
