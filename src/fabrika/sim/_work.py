@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
@@ -241,6 +241,18 @@ class Worker(Placer):
         away = offset.at - np.array(self.robot.hands[side].pocket)
         return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
+    def _up(self, side: str, goals: Sequence[Frame]) -> Act:
+        """The palm to the first of some poses in the world that there is a way to."""
+        rest = {self.robot.hands[side].arm: self.rest[self.robot.hands[side].arm]}
+        for goal in goals:
+            base = self.look().base()
+            target = self._solve(side, goal, base, {**self.limbs.joints, **self._torso(), **rest})
+            path = None if target is None else self._arm_path(side, target, {})
+            if path is not None:
+                yield from self.limbs.follow(path, speed=0.25)
+                return ""
+        return "no-way"
+
     def carry(self, side: str) -> Act:
         """Away from the fixture; the hand close before the body, what it holds upright."""
         if not self.robot.drives:
@@ -250,11 +262,12 @@ class Worker(Placer):
         base = self.model.base()
         s = 1.0 if side == "left" else -1.0
         here = base.inverse() * self._palm(side)
-        for up in CARRY:
-            goal = base * Frame(np.array([0.36, s * 0.20, up]), here.turn)
-            if self._straight(side, [goal], {}):
-                yield from self.goto(side, goal, speed=0.25, within=0.02)
-                break
+        goals = [base * Frame(np.array([0.36, s * 0.20, up]), here.turn) for up in CARRY]
+        straight = next((goal for goal in goals if self._straight(side, [goal], {})), None)
+        if straight is not None:
+            yield from self.goto(side, straight, speed=0.25, within=0.02)
+        elif here.at[2] < LOW + 0.3:  # under the edge of a table it would find no way up
+            yield from self._up(side, goals)
         if failed:
             self.events.append("back-off " + failed)
         return failed
