@@ -9,7 +9,11 @@ from fabrika import Random, Task, Zero, judge, rollout
 from fabrika.data import narrate
 from fabrika.lines.home.pages import OWN, load_page
 
-DONE = {"open-drawer": "open the drawers top", "press-microwave": "press the microwave button"}
+DONE = {
+    "fetch-keys": "put the keys on the table, top",
+    "open-drawer": "open the drawers top",
+    "press-microwave": "press the microwave button",
+}
 """Short pages, and what their expert says while it does them."""
 
 
