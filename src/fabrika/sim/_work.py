@@ -17,6 +17,7 @@ from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
+from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._put import Placer, Where
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
@@ -242,10 +243,14 @@ class Worker(Placer):
         return things < 0.1 and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
     def _up(self, side: str, goals: Sequence[Frame]) -> Act:
-        """The palm to the first of some poses in the world that there is a way to."""
+        """The palm to the first of some poses in the world that there is a way to.
+
+        As it is turned now, or with its fingers straight ahead.
+        """
         rest = {self.robot.hands[side].arm: self.rest[self.robot.hands[side].arm]}
-        for goal in goals:
-            base = self.look().base()
+        base = self.look().base()
+        ahead = [Frame(g.at, yaw_rotation(base.yaw - g.yaw) @ g.turn) for g in goals]
+        for goal in (*goals, *ahead):
             target = self._solve(side, goal, base, {**self.limbs.joints, **self._torso(), **rest})
             path = None if target is None else self._arm_path(side, target, {})
             if path is not None:
