@@ -69,7 +69,10 @@ class Worker(Placer):
         that has to reach up, takes it with the hand, and in the way, in which it can put it there.
         """
         for _ in range(3):
-            found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
+            hands = sides or tuple(self.robot.hands)
+            # What stands deep, or behind something, is reached in few of very many ways.
+            found = self._find_grasp(name, hands, most, to)
+            found = found or self._find_grasp(name, hands, 4 * most, to)
             if found is None:
                 return "no-grasp"
             side, grasp, stand = found
