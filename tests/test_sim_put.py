@@ -49,6 +49,23 @@ def test_what_leans_is_set_down_level_or_leaning_less_than_it_may(
     np.testing.assert_allclose(leaning[:, 2], turn_by(lean * axis) @ UP, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("slid", "force", "kept"),
+    [(0.0, 5.0, True), (0.03, 5.0, True), (0.05, 5.0, False), (0.0, 0.1, False)],
+)
+def test_what_slips_far_or_is_not_touched_is_no_longer_held(
+    slid: float, force: float, kept: bool
+) -> None:
+    at = [np.zeros(3)]
+    placer = SimpleNamespace(
+        _in_palm=lambda side, name: Frame(at[0], np.eye(3)),
+        model=SimpleNamespace(support=lambda name: (0.0, force)),
+    )
+    held = Placer._keeps(cast(Placer, placer), "it", "left")
+    at[0] = np.array([0.0, slid, 0.0])
+    assert held() == kept
+
+
 @given(angles, angles, st.floats(-3.1, 3.1))
 def test_a_base_turns_no_further_than_it_counts(here: float, goal: float, counted: float) -> None:
     base = CLOID_CLASS.groups["base"]
