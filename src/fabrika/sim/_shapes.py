@@ -63,12 +63,11 @@ def towel(p: Params, looks: bool) -> str:
     It yields where it lies and keeps its fold, so that it is no cloth.
     """
     x, y, h = p["depth"] / 2, p["width"] / 2, p["height"]
-    soft = {"solref": "0.03 1", "solimp": "0.6 0.95 0.004"}
-    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], **soft)
+    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], solref="0.03 1", solimp="0.6 0.95 0.004")
     for layer in (0.25, 0.5, 0.75) if looks else ():
-        low, high = (-x - 0.0005, -y - 0.0005), (x + 0.0005, y + 0.0005)
-        fold = (*low, layer * h - 0.001), (*high, layer * h + 0.001)
-        text += block(*fold, rgba=".35 .35 .38 1", **LOOK)
+        low = (-x - 0.0005, -y - 0.0005, layer * h - 0.001)
+        high = (x + 0.0005, y + 0.0005, layer * h + 0.001)
+        text += block(low, high, rgba=".35 .35 .38 1", **LOOK)
     return text
 
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._grasps import Grasp
+from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
+from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
 from fabrika.sim._put import Placer, Where
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
@@ -79,7 +80,10 @@ class Worker(Placer):
         model = self.look()
         self.came_from[name] = model.under(name), model.thing(name).at
         for _ in range(3):
-            found = self._find_grasp(name, sides or tuple(self.robot.hands), most, to)
+            hands = sides or tuple(self.robot.hands)
+            # What stands deep, or behind something, is reached in few of very many ways.
+            found = self._find_grasp(name, hands, most, to)
+            found = found or self._find_grasp(name, hands, 4 * most, to)
             if found is None:
                 return "no-grasp"
             side, grasp, stand = found
@@ -267,6 +271,22 @@ class Worker(Placer):
         lifted = things < 0.1 or (self.model.loaded(name) and not self.model.under(name))
         return lifted and robots > 0.3 and float(np.linalg.norm(away)) < 0.25
 
+    def _up(self, side: str, goals: Sequence[Frame]) -> Act:
+        """The palm to the first of some poses in the world that there is a way to.
+
+        As it is turned now, or with its fingers straight ahead.
+        """
+        rest = {self.robot.hands[side].arm: self.rest[self.robot.hands[side].arm]}
+        base = self.look().base()
+        ahead = [Frame(g.at, yaw_rotation(base.yaw - g.yaw) @ g.turn) for g in goals]
+        for goal in (*goals, *ahead):
+            target = self._solve(side, goal, base, {**self.limbs.joints, **self._torso(), **rest})
+            path = None if target is None else self.arm_path(side, target, {})
+            if path is not None:
+                yield from self.limbs.follow(path, speed=0.25)
+                return ""
+        return "no-way"
+
     def carry(self, side: str) -> Act:
         """Away from the fixture; the hand close before the body, what it holds upright."""
         if not self.robot.drives:
@@ -276,9 +296,10 @@ class Worker(Placer):
         base = self.model.base()
         s = 1.0 if side == "left" else -1.0
         here = base.inverse() * self._palm(side)
-        for up in CARRY:
-            goal = base * Frame(np.array([0.36, s * 0.20, up]), here.turn)
-            if self._straight(side, [goal], {}):
-                yield from self.goto(side, goal, speed=0.25, within=0.02)
-                break
+        goals = [base * Frame(np.array([0.36, s * 0.20, up]), here.turn) for up in CARRY]
+        straight = next((goal for goal in goals if self._straight(side, [goal], {})), None)
+        if straight is not None:
+            yield from self.goto(side, straight, speed=0.25, within=0.02)
+        elif here.at[2] < LOW + 0.3:  # under the edge of a table it would find no way up
+            yield from self._up(side, goals)
         return failed

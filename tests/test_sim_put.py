@@ -1,0 +1,97 @@
+"""Laws of setting down and of turning: what leans, which way round, and how far a base counts."""
+
+from __future__ import annotations
+
+from math import atan2, pi
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabrika.lines.home import _housekeeper
+from fabrika.lines.home._page import Goal
+from fabrika.sim import CLOID_CLASS, draw_thing
+from fabrika.sim._model import Frame
+from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._put import LEAN, Placer, _towards
+from fabrika.sim._reach import UP, Reacher
+
+angles = st.floats(-pi, pi)
+
+
+@given(angles, st.floats(0.0, 3.0), angles, st.floats(0.0, 3.0))
+def test_a_direction_is_turned_into_another(a: float, b: float, c: float, d: float) -> None:
+    one, other = (yaw_rotation(x) @ turn_by(np.array([y, 0, 0])) @ UP for x, y in ((a, b), (c, d)))
+    np.testing.assert_allclose(turn_by(_towards(one, other)) @ one, other, atol=1e-6)
+
+
+@given(angles, angles, st.floats(0.0, 0.5), st.sampled_from(["mug_white", "bottle_water"]))
+def test_what_leans_is_set_down_level_or_leaning_less_than_it_may(
+    yaw: float, way: float, tilt: float, instance: str
+) -> None:
+    params = draw_thing(np.random.default_rng(0), instance)
+    axis = yaw_rotation(way)[:, 0]
+    there = Frame(np.zeros(3), turn_by(tilt * axis) @ yaw_rotation(yaw))
+    placer = SimpleNamespace(
+        robot=CLOID_CLASS,
+        grips={"left": SimpleNamespace(off=None, level=True)},
+        model=SimpleNamespace(thing=lambda name: there, things={"it": params}),
+    )
+    level, leaning = Placer._set(cast(Placer, placer), "it", "left")
+    np.testing.assert_allclose(level[:, 2], UP, atol=1e-9)
+    most = LEAN * atan2(2 * params["radius"], params["height"])
+    lean = float(np.arccos(np.clip(leaning[2, 2], -1, 1)))
+    assert lean == pytest.approx(min(tilt, most), abs=1e-6)
+    # It leans the way that it leans in the hand.
+    np.testing.assert_allclose(leaning[:, 2], turn_by(lean * axis) @ UP, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slid", "force", "kept"),
+    [(0.0, 5.0, True), (0.03, 5.0, True), (0.05, 5.0, False), (0.0, 0.1, False)],
+)
+def test_what_slips_far_or_is_not_touched_is_no_longer_held(
+    slid: float, force: float, kept: bool
+) -> None:
+    at = [np.zeros(3)]
+    placer = SimpleNamespace(
+        _in_palm=lambda side, name: Frame(at[0], np.eye(3)),
+        model=SimpleNamespace(support=lambda name: (0.0, force)),
+    )
+    held = Placer._keeps(cast(Placer, placer), "it", "left")
+    at[0] = np.array([0.0, slid, 0.0])
+    assert held() == kept
+
+
+@given(angles, angles, st.floats(-3.1, 3.1))
+def test_a_base_turns_no_further_than_it_counts(here: float, goal: float, counted: float) -> None:
+    base = CLOID_CLASS.groups["base"]
+    limbs = SimpleNamespace(joints={"base": np.array([0.0, 0.0, counted])})
+    reacher = SimpleNamespace(robot=CLOID_CLASS, limbs=limbs)
+    left = Reacher._yaw_left(cast(Reacher, reacher), here, goal)
+    assert (left - (goal - here)) / (2 * pi) == pytest.approx(round((left - goal + here) / 2 / pi))
+    assert base.low[2] <= counted + left <= base.high[2] or abs(left) <= pi + 1e-9
+    inside = [k for k in (-1, 0, 1) if abs(counted + goal - here + 2 * pi * k) <= base.high[2]]
+    assert not inside or abs(counted + left) <= base.high[2] + 1e-9
+
+
+def test_what_failed_is_tried_after_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_housekeeper, "_holds", lambda goal, worker: False)
+    monkeypatch.setattr(_housekeeper, "_there", lambda worker, name: True)
+    model = SimpleNamespace(
+        things={"mug": {}, "jar": {}}, under=lambda name: "", guards=lambda p: []
+    )
+    page: Any = SimpleNamespace(
+        goals=(Goal("on", ("mug", "table.top")), Goal("on", ("jar", "table.top")))
+    )
+    worker: Any = SimpleNamespace(model=model, holds={})
+
+    def first(failures: dict[str, int]) -> str:
+        return next(_housekeeper._steps(page, worker, set(), failures)).words
+
+    assert first({}) == "take the mug"
+    assert first({"take the mug": 1}) == "take the jar"
+    assert first({"take the mug": 1, "put the jar on the table, top": 2}) == "take the mug"
