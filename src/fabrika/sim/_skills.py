@@ -117,7 +117,9 @@ class Limbs:
 
     def _share(self, goal: Signals) -> float:
         """What share of a step to joint positions is done in this tick, so that no joint races."""
-        pace = max(float((np.abs(v - self.joints[n]) / self._most[n]).max()) for n, v in goal.items())
+        pace = max(
+            float((np.abs(v - self.joints[n]) / self._most[n]).max()) for n, v in goal.items()
+        )
         self._pace = min(pace, _FAST, self._pace + _RAMP * self.dt)
         return self._pace / pace if pace > self._pace else 1.0
 

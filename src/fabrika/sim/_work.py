@@ -7,15 +7,16 @@ it changed it verifies by what is there, not by what it commanded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
+from fabrika.sim._insert import Fitter, Joining
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
-from fabrika.sim._put import Placer, Where
+from fabrika.sim._put import Surface
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
 
@@ -28,8 +29,11 @@ CARRY = (1.2, 1.1, 1.0)
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
 
+To = Callable[[], Surface | Joining]
+"""What a thing is to be put on or into, as it is when asked."""
 
-class Worker(Placer):
+
+class Worker(Fitter):
     """One robot at work."""
 
     # -- parts -------------------------------------------------------------------------------
@@ -54,7 +58,7 @@ class Worker(Placer):
         sides: Sequence[str] = (),
         most: int = 250,
         *,
-        to: Where | None = None,
+        to: To | None = None,
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
@@ -80,7 +84,7 @@ class Worker(Placer):
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int, to: Where | None = None
+        self, name: str, sides: Sequence[str], most: int, to: To | None = None
     ) -> tuple[str, Grasp, Stand] | None:
         """The cheapest grasp, hand and stand that touch nothing."""
         model = self.look()
@@ -103,12 +107,13 @@ class Worker(Placer):
             cost, base = self._stand(side, palm.at, facing, stand, turn)
             cost += grasp.cost
             if not self.robot.drives:
-                cost += 0.3 * self._askew(side, palm)
+                cost += 0.3 * self._askew(side, palm) + self._strain(name, side, grasp, to)
             else:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
         spare: dict[bytes, bool] = {}
+        leads: dict[int, bool] = {}
         tried = blocked = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
@@ -132,7 +137,9 @@ class Worker(Placer):
                 (over, near, 0.0),
             )
             postures = self.rehearse(side, base, goals, drawn)
-            if postures is not None and self._leads_to(name, side, grasp, to):
+            if postures is not None and id(grasp) not in leads:
+                leads[id(grasp)] = self._leads_to(name, side, grasp, to)
+            if postures is not None and leads[id(grasp)]:
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
@@ -140,12 +147,25 @@ class Worker(Placer):
                     return None
         return None
 
-    def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
+    def _strain(self, name: str, side: str, grasp: Grasp, to: To | None) -> float:
+        """What a grasp costs where the thing is to be joined to another one."""
+        goal = to and to()
+        if not isinstance(goal, Joining):
+            return 0.0
+        palms = (fit.frame * grasp.palm for fit in self._fits(name, goal))
+        return 0.3 * min(self._askew(side, palm) for palm in palms)
+
+    def _leads_to(self, name: str, side: str, grasp: Grasp, to: To | None) -> bool:
         """Whether a robot that does not drive can put a thing there as this grasp holds it."""
         if self.robot.drives or to is None:
             return True
         self.grips[side] = grasp  # as it will be held
-        found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
+        goal = to()
+        found = (
+            self._find_fit(name, side, goal, _GLIMPSE, grasp.palm)
+            if isinstance(goal, Joining)
+            else self._find_place(name, side, goal, _GLIMPSE, grasp.palm)
+        )
         self.look()
         return found is not None
 

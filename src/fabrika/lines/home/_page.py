@@ -29,7 +29,9 @@ NEAR = 0.28
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
 _CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
-_THINGS = ("thing", "name", "upper", "lower", "other")
+_SHAPED = ("peg", "socket", "needle", "eye")
+"""Parameters of predicates that are things of this shape."""
+_THINGS = ("thing", "name", "upper", "lower", "other", *_SHAPED)
 """Parameters of predicates that are things."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
@@ -318,7 +320,11 @@ def _expand(
         if parameter in _THINGS:
             if arg not in things and arg not in single:
                 _unknown(item, "thing", arg, {**single, **things})
-            choices.append(things.get(arg) or single[arg])
+            names = things.get(arg) or single[arg]
+            shape = next(CATALOGUE[s.instances[0]].shape for s in supplies if names[0] in s.names)
+            if parameter in _SHAPED and shape != parameter:
+                item.wrong(f"{name} takes a thing of the shape {parameter}; {arg!r} is of {shape}.")
+            choices.append(names)
         elif parameter == "place":
             known_places = spots if name == "on" else {**spaces, **single}
             if arg not in known_places:
@@ -341,7 +347,7 @@ def _contradictions(value: Value, goals: list[Goal]) -> None:
     places: dict[str, str] = {}
     moved: dict[str, str] = {}
     for goal in goals:
-        if goal.predicate in ("on", "stacked", "held"):
+        if goal.predicate in ("on", "stacked", "inserted", "threaded", "held"):
             thing = str(goal.args[0])
             where = goal.words
             if places.setdefault(thing, where) != where:
