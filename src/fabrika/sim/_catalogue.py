@@ -265,13 +265,13 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "needle",
         "needle",
         needle_short=n(
-            0.07, 0.5, length=0.140, handle=0.060, width=0.028, height=0.028, radius=0.004
+            0.07, 0.5, length=0.140, handle=0.060, width=0.028, height=0.042, radius=0.004
         ),
         needle_long=n(
-            0.09, 0.5, length=0.155, handle=0.065, width=0.030, height=0.030, radius=0.004
+            0.09, 0.5, length=0.155, handle=0.065, width=0.030, height=0.045, radius=0.004
         ),
         needle_slim=n(
-            0.06, 0.5, length=0.150, handle=0.060, width=0.025, height=0.026, radius=0.004
+            0.06, 0.5, length=0.150, handle=0.060, width=0.025, height=0.041, radius=0.004
         ),
     )
     yield from _of(

@@ -33,6 +33,8 @@ _SHAPED = ("peg", "socket", "needle", "eye")
 """Parameters of predicates that are things of this shape."""
 _THINGS = ("thing", "name", "upper", "lower", "other", *_SHAPED)
 """Parameters of predicates that are things."""
+_TAKEN = ("base", "contact", "overrun", "size", "support", "torque", "velocity")
+"""Names of what is recorded of the robot: no thing's."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
 
@@ -224,8 +226,11 @@ def _walls(room: Value) -> dict[Wall, dict[str, str]]:
 def _supplies(things: Value, built: Mapping[str, Fixture]) -> tuple[Supply, ...]:
     found = []
     for name, value in things.pairs().items():
-        if not _NAME.fullmatch(name) or name in built:
-            value.wrong(f"{name!r} cannot be a thing's name: small letters, and no fixture's.")
+        if not _NAME.fullmatch(name) or name in built or name in _TAKEN:
+            value.wrong(
+                f"{name!r} cannot be a thing's name: small letters, no fixture's, and none of "
+                f"{', '.join(_TAKEN)}."
+            )
         found.append(_supply(name, value, built))
     if not found:
         things.wrong("a task without things.")
