@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabrika.sim import CLOID_CLASS
-from fabrika.sim._insert import DEEP, before
+from fabrika.sim._drum import DEEP, before
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import Grip
 from fabrika.sim._reach import Stand

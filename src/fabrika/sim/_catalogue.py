@@ -19,6 +19,8 @@ from fabrika._errors import UnknownNameError
 
 SIZE_SPREAD, MASS_SPREAD = 0.04, 0.15
 """How far one piece of an instance may differ from another: of all its sizes, of its mass."""
+_MADE_TO_SIZE = {"peg": 0.0, "socket": 0.0, "needle": 0.0, "eye": 0.0}
+"""Shapes whose sizes differ by less: what is to fit is made to fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +272,44 @@ def _all() -> Iterator[tuple[str, Instance]]:
         tray_serving=n(1.2, 0.45, depth=0.30, width=0.44, bar=0.007),
         tray_breakfast=n(1.5, 0.45, depth=0.32, width=0.46, bar=0.008),
     )
+    # A shank of 28 mm goes into a hole of 30.5 mm.
+    shank = {"shank": 0.014, "length": 0.032}
+    yield from _of(
+        "peg",
+        "peg",
+        peg_short=b(0.10, 0.45, 0.040, 0.040, 0.080, **shank),
+        peg_long=b(0.12, 0.45, 0.040, 0.040, 0.095, **shank),
+        peg_slim=b(0.09, 0.45, 0.036, 0.036, 0.086, **shank),
+        peg_flat=b(0.11, 0.45, 0.036, 0.046, 0.083, **shank),
+    )
+    hole = {"hole": 0.01525, "sunk": 0.034}
+    yield from _of(
+        "socket",
+        "socket",
+        socket_block=b(0.60, 0.6, 0.090, 0.090, 0.042, **hole),
+        socket_plate=b(0.75, 0.6, 0.110, 0.110, 0.040, **hole),
+        socket_bar=b(0.65, 0.6, 0.080, 0.120, 0.042, **hole),
+    )
+    # A rod of 8 mm goes through a window of 14 mm.
+    yield from _of(
+        "needle",
+        "needle",
+        needle_short=n(
+            0.07, 0.5, length=0.140, handle=0.060, width=0.028, height=0.042, radius=0.004
+        ),
+        needle_long=n(
+            0.09, 0.5, length=0.155, handle=0.065, width=0.030, height=0.045, radius=0.004
+        ),
+        needle_slim=n(
+            0.06, 0.5, length=0.150, handle=0.060, width=0.025, height=0.041, radius=0.004
+        ),
+    )
+    yield from _of(
+        "eye",
+        "eye",
+        eye_low=b(0.60, 0.6, 0.090, 0.090, 0.101, hole=0.007, level=0.086, rim=0.008),
+        eye_high=b(0.65, 0.6, 0.090, 0.090, 0.115, hole=0.007, level=0.100, rim=0.008),
+    )
 
 
 CATALOGUE: Mapping[str, Instance] = MappingProxyType(dict(_all()))
@@ -292,7 +332,8 @@ def draw_thing(rng: np.random.Generator, instance: str) -> dict[str, Any]:
     if instance not in CATALOGUE:
         raise UnknownNameError("thing", instance, CATALOGUE)
     found = CATALOGUE[instance]
-    scale = float(rng.uniform(1 - SIZE_SPREAD, 1 + SIZE_SPREAD))
+    spread = _MADE_TO_SIZE.get(found.shape, SIZE_SPREAD)
+    scale = float(rng.uniform(1 - spread, 1 + spread))
     heavy = float(rng.uniform(1 - MASS_SPREAD, 1 + MASS_SPREAD))
     rubs = float(rng.uniform(0.85, 1.15))
     return {

@@ -20,7 +20,10 @@ from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._robot import Hand, Pinch
 
-_FLAT = ("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray")
+_FLAT = (
+    *("lying", "cutlery", "shoe", "keys", "bowl", "plate", "pot", "crate", "tray"),
+    *("peg", "socket", "needle", "eye"),
+)
 """Shapes that no hand closes round an upright axis of."""
 _ROUND = ("can", "cup", "cylinder", "glass", "jar")
 """Upright round shapes without a handle: taken by their rim from above where walls are around."""
@@ -175,6 +178,14 @@ def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
         yield _Grip(
             (-0.14 * params["length"], 0.0), pi / 2, 0.9 * params["width"], params["height"]
         )
+    elif kind == "peg":
+        # Only the head: the shank is to go into a hole.
+        for axis, thick in ((0.0, params["depth"]), (pi / 2, params["width"])):
+            low = params["length"] + 0.024
+            yield _Grip((0.0, 0.0), axis, thick, params["height"], thick, low, level=True)
+    elif kind == "needle":
+        middle = ((params["handle"] - params["length"]) / 2, 0.0)
+        yield _Grip(middle, pi / 2, params["width"], params["height"], level=True)
 
 
 def _top(

@@ -75,6 +75,12 @@ def _pieces(params: Mapping[str, Any]) -> Iterator[_Piece]:
     if kind == "box":
         for across, thick in ((0.0, params["depth"]), (pi / 2, params["width"])):
             yield _Piece((0.0, 0.0), 0.0, height, (across,), thick)
+    elif kind == "peg":
+        for across, thick in ((0.0, params["depth"]), (pi / 2, params["width"])):
+            yield _Piece((0.0, 0.0), params["length"], height, (across,), thick)
+    elif kind == "needle":
+        middle = ((params["handle"] - params["length"]) / 2, 0.0)
+        yield _Piece(middle, 0.0, height, (pi / 2,), params["width"])
     elif kind in ("cylinder", "ball", "bottle"):
         radius, around = params["radius"], _around(ROUND)
         body = 0.65 * height if kind == "bottle" else height

@@ -9,8 +9,8 @@ from math import atan2, hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._drum import before, goes_in, insert
 from fabrika.sim._grasps import downwards
-from fabrika.sim._insert import before, goes_in, insert
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation

@@ -423,7 +423,7 @@ class Reacher:
         ``ways``: hand, palm in the world, cost, and what is given back of it.
         """
         options = []
-        for way, stand, turn, index in self._drawn_options(len(ways)):
+        for way, stand, turn, index in dict.fromkeys(map(tuple, self._drawn_options(len(ways)))):
             side, palm, cost, given = ways[way]
             more, base = self._stand(side, palm.at, facing, stand, turn)
             options.append(

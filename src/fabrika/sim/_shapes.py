@@ -263,6 +263,58 @@ def keys(p: Params, looks: bool) -> str:
     return text + block(low, (0.016, f / 2, p["length"]), mass=0.8 * m)
 
 
+def peg(p: Params, looks: bool) -> str:
+    """A square head on a square shank: ``depth``, ``width`` of the head, ``height`` of both.
+
+    ``shank``: half of its width; ``length``: how long it is.
+    """
+    x, y, s, low, m = p["depth"] / 2, p["width"] / 2, p["shank"], p["length"], p["mass"]
+    head = block((-x, -y, low), (x, y, p["height"]), mass=0.6 * m)
+    return block((-s, -s, 0), (s, s, low), mass=0.4 * m) + head
+
+
+def socket(p: Params, looks: bool) -> str:
+    """A block with a square hole from above: ``depth``, ``width``, ``height``.
+
+    ``hole``: half of its width; ``sunk``: how deep it is.
+    """
+    x, y, h, a, m = p["depth"] / 2, p["width"] / 2, p["height"], p["hole"], p["mass"]
+    floor = h - p["sunk"]
+    text = block((-x, -y, 0), (x, y, floor), mass=0.3 * m)
+    text += block((-x, a, floor), (x, y, h), mass=0.2 * m)
+    text += block((-x, -y, floor), (x, -a, h), mass=0.2 * m)
+    text += block((a, -a, floor), (x, a, h), mass=0.15 * m)
+    return text + block((-x, -a, floor), (-a, a, h), mass=0.15 * m)
+
+
+def needle(p: Params, looks: bool) -> str:
+    """A handle that lies flat, and a rod of ``radius`` from its middle along +x.
+
+    ``length`` of both, ``handle``: that of the handle; ``width``, ``height`` of the handle.
+    """
+    half, y, h, m = p["length"] / 2, p["width"] / 2, p["height"], p["mass"]
+    root = p["handle"] - half
+    ends = f"{root:.6g} 0 {h / 2:.6g} {half - p['radius']:.6g} 0 {h / 2:.6g}"
+    text = block((-half, -y, 0), (root, y, h), mass=0.9 * m)
+    return text + geom("capsule", size=p["radius"], fromto=ends, mass=0.1 * m)
+
+
+def eye(p: Params, looks: bool) -> str:
+    """A square window, seen along x, on a foot: ``depth``, ``width`` of the foot.
+
+    ``hole``: half of the window's width; ``level``: height of its middle; ``rim``: thickness of
+    the bars around it; ``height``: up to where these go.
+    """
+    x, y, z, a, t, m = (p[n] for n in ("depth", "width", "level", "hole", "rim", "mass"))
+    text = block((-x / 2, -y / 2, 0), (x / 2, y / 2, 0.012), mass=0.7 * m)
+    for s in (-1, 1):
+        low, high = sorted((s * a, s * (a + t)))
+        text += block((-t / 2, low, 0.012), (t / 2, high, p["height"]), mass=0.1 * m)
+    for low, high in ((0.012, z - a), (z + a, p["height"])):
+        text += block((-t / 2, -a, low), (t / 2, a, high), mass=0.05 * m)
+    return text
+
+
 SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "ball": ball,
     "bottle": bottle,
@@ -273,13 +325,17 @@ SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "cutlery": cutlery,
     "cylinder": cylinder,
     "grain": grain,
+    "eye": eye,
     "keys": keys,
     "lying": lying,
     "mug": mug,
+    "needle": needle,
+    "peg": peg,
     "plate": plate,
     "pot": pot,
     "shoe": shoe,
     "towel": towel,
+    "socket": socket,
     "tray": tray,
 }
 """Every shape, by name."""

@@ -22,8 +22,9 @@ from fabrika.sim._robot import Robot
 Skill = Generator[Signals, Signals, None]
 Goal = Pose | Callable[[], Pose]
 """Where a palm is to go: fixed, or asked anew every tick."""
-_FAST = 0.6
+_FAST = 0.45
 """Share of its top speed that no joint exceeds while a palm is led."""
+_SHARES = np.linspace(1.0, 0.05, 20)
 _RAMP = 2.0
 """How much of its top speed a joint gains in a second."""
 
@@ -43,7 +44,7 @@ class Limbs:
         self.joints = {name: home.copy() for name, home in self.robot.home.items()}
         self._posture = {name: value.copy() for name, value in self.joints.items()}
         self._posture.update(posture or {})
-        self._speed, self._pace = dict.fromkeys(self.robot.hands, 0.0), 0.0
+        self._speed, self._steps = dict.fromkeys(self.robot.hands, 0.0), np.zeros(0)
         # How far every joint can go in a tick.
         self._most = {n: self.dt * np.array(g.velocity) for n, g in self.robot.groups.items()}
         self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
@@ -116,12 +117,16 @@ class Limbs:
         return far
 
     def _share(self, goal: Signals) -> float:
-        """What share of a step to joint positions is done in this tick, so that no joint races."""
-        pace = max(
-            float((np.abs(v - self.joints[n]) / self._most[n]).max()) for n, v in goal.items()
-        )
-        self._pace = min(pace, _FAST, self._pace + _RAMP * self.dt)
-        return self._pace / pace if pace > self._pace else 1.0
+        """What share of a step to joint positions is done in this tick: no joint races or jerks."""
+        step = np.concatenate([(v - self.joints[n]) / self._most[n] for n, v in goal.items()])
+        last = self._steps if self._steps.shape == step.shape else np.zeros_like(step)
+        shares = min(1.0, _FAST / max(float(np.abs(step).max()), 1e-9)) * _SHARES
+        jerk = np.abs(shares[:, None] * step - last).max(axis=1)
+        # The most that is smooth; if nothing is, what is smoothest.
+        smooth = np.flatnonzero(jerk <= _RAMP * self.dt)
+        share = float(shares[smooth[0] if len(smooth) else jerk.argmin()])
+        self._steps = share * step
+        return share
 
     def follow(self, path: Sequence[Mapping[str, Array]], *, speed: float = 0.5) -> Skill:
         """Through joint positions by group, one after the other, at a share of top speed.
@@ -158,7 +163,7 @@ class Limbs:
     def refresh(self) -> None:
         """Work out the palms' poses again, after joints were moved by themselves."""
         self._poses = {s: self.kinematics.palm(self.joints, s) for s in self.robot.hands}
-        self._speed, self._pace = dict.fromkeys(self.robot.hands, 0.0), 0.0
+        self._speed, self._steps = dict.fromkeys(self.robot.hands, 0.0), np.zeros(0)
 
     # -- fingers -------------------------------------------------------------------------
 

@@ -15,11 +15,12 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
+from fabrika.sim._insert import Fitter, Joining
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
-from fabrika.sim._put import Placer, Where
+from fabrika.sim._put import Surface
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
 
@@ -38,8 +39,11 @@ HIGH = 1.0
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
 
+To = Callable[[], Surface | Joining]
+"""What a thing is to be put on or into, as it is when asked."""
 
-class Worker(Placer):
+
+class Worker(Fitter):
     """One robot at work."""
 
     # -- parts -------------------------------------------------------------------------------
@@ -70,7 +74,7 @@ class Worker(Placer):
         sides: Sequence[str] = (),
         most: int = 250,
         *,
-        to: Where | None = None,
+        to: To | None = None,
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
@@ -108,7 +112,7 @@ class Worker(Placer):
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int, to: Where | None = None
+        self, name: str, sides: Sequence[str], most: int, to: To | None = None
     ) -> tuple[str, Grasp, Stand] | None:
         """The cheapest grasp, hand and stand that touch nothing."""
         model = self.look()
@@ -117,7 +121,8 @@ class Worker(Placer):
         support = model.spot(place)[0].body if place else "floor"
         faces = [model.facing(place.partition(".")[0])] if place else self._around(frame.at)
         deep = self._deep(place, frame.at) if place else 0.0
-        up = self.robot.drives and to is not None and to().frame.at[2] > HIGH
+        goal = to() if to else None
+        up = self.robot.drives and isinstance(goal, Surface) and goal.frame.at[2] > HIGH
         seen = to if up or not self.robot.drives else None
         ways = [
             (side, grasp, facing, cost)
@@ -138,12 +143,13 @@ class Worker(Placer):
             if up:  # held high, so that the forearm clears the edge
                 cost -= 2.5 * grasp.palm.at[2]
             if not self.robot.drives:
-                cost += 0.3 * self._askew(side, palm)
+                cost += 0.3 * self._askew(side, palm) + self._strain(name, side, grasp, to)
             else:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
         spare: dict[bytes, bool] = {}
+        leads: dict[int, bool] = {}
         tried = blocked = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
@@ -167,7 +173,9 @@ class Worker(Placer):
                 (over, near, 0.0),
             )
             postures = self.rehearse(side, base, goals, drawn)
-            if postures is not None and self._leads_to(name, side, grasp, seen):
+            if postures is not None and id(grasp) not in leads:
+                leads[id(grasp)] = self._leads_to(name, side, grasp, seen)
+            if postures is not None and leads[id(grasp)]:
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
@@ -180,12 +188,25 @@ class Worker(Placer):
         x, y, _ = (at - self.model.base().at).tolist()
         return [float(np.arctan2(y, x)) + turn for turn in AROUND]
 
-    def _leads_to(self, name: str, side: str, grasp: Grasp, to: Where | None) -> bool:
+    def _strain(self, name: str, side: str, grasp: Grasp, to: To | None) -> float:
+        """What a grasp costs where the thing is to be joined to another one."""
+        goal = to and to()
+        if not isinstance(goal, Joining):
+            return 0.0
+        palms = (fit.frame * grasp.palm for fit in self._fits(name, goal))
+        return 0.3 * min(self._askew(side, palm) for palm in palms)
+
+    def _leads_to(self, name: str, side: str, grasp: Grasp, to: To | None) -> bool:
         """Whether a thing can be put there, if that is known, as this grasp holds it."""
         if to is None:
             return True
         self.grips[side] = grasp  # as it will be held
-        found = self._find_place(name, side, to(), _GLIMPSE, grasp.palm)
+        goal = to()
+        found = (
+            self._find_fit(name, side, goal, _GLIMPSE, grasp.palm)
+            if isinstance(goal, Joining)
+            else self._find_place(name, side, goal, _GLIMPSE, grasp.palm)
+        )
         self.look()
         return found is not None
 

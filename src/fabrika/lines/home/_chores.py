@@ -42,7 +42,7 @@ START = ((-0.7, -0.4), (-0.25, 0.25), (-0.5, 0.5))
 """Where the robot begins: x [m], y [m], yaw [rad]."""
 FLOOR = ((0.2, ROOM - 1.1), (-0.6, 0.6))
 """Where things stand on the floor: x, y [m]."""
-_PLACING = ("on", "inside", "stacked")
+_PLACING = ("on", "inside", "stacked", "inserted")
 """Predicates that say where a thing is to be: it is let go of there, and rests."""
 
 

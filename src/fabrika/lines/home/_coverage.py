@@ -1,7 +1,7 @@
 """Which part of its randomised range a scenario of a page is from: cells of a grid.
 
 Two ranges are cut into `GRID` x `GRID` cells: where the first thing that the goals name stands on
-its spot (of several spots, each is a range), and where the robot begins. Row 1 is the furthest
+its spot (of several spots, each is a range), and where a robot that drives begins. Row 1 is the furthest
 from who stands before the spot, or, of the robot, from the back wall; column 1 is the left one.
 """
 
@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from math import cos, sin
 from typing import Any
 
+from fabrika._registry import load
 from fabrika.lines.home._chores import FLOOR, START, nearest_of
 from fabrika.lines.home._page import Page, Supply
-from fabrika.sim import footprint, places
+from fabrika.sim import Robot, footprint, places
 from fabrika.sim._scene import Place
 
 GRID = 4
@@ -23,13 +24,18 @@ GRID = 4
 def ranges(page: Page) -> tuple[str, ...]:
     """The ranges that scenarios of a page are drawn from."""
     things = (f"{s.name} on {place}" for s in _first(page) for place in s.on if _wide(page, place))
-    return (*things, "robot")
+    return (*things, "robot") if _drives(page) else tuple(things)
+
+
+def _drives(page: Page) -> bool:
+    robot = load("robots", page.robot)
+    return isinstance(robot, Robot) and robot.drives
 
 
 def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """(row, column) from 1 on, in each range that the scenario with these params is in."""
     x, y, _ = params["start"]
-    found = {"robot": (_part(x, *START[0]), _part(-y, *START[1]))}
+    found = {"robot": (_part(x, *START[0]), _part(-y, *START[1]))} if _drives(page) else {}
     for supply in _first(page):
         thing = params["things"][supply.names[0]]
         if thing.get("absent"):

@@ -34,6 +34,10 @@ WIDE = 0.75
 """A part is open from this share of its way on."""
 FREE = 0.05
 """A robot that presses on a thing with less does not touch it [N]."""
+DEEP, STRAIGHT = 0.8, 0.1
+"""Share of its way that a peg is in when it is inserted, and how far its axis may lean [rad]."""
+BEYOND = 0.01
+"""How far a needle's tip sticks out of the eye when it is threaded [m]."""
 STILL = 0.02
 """A part moves slower than this when it is at rest [rad/s or m/s]."""
 
@@ -92,8 +96,12 @@ def _frame(episode: Episode, fixture: str, body: str) -> _Frame:
 def middle(episode: Episode, thing: str) -> Array:
     """(T + 1, 3) the point halfway up a thing, in the world [m]."""
     half = height_of(_params(episode, "things", thing)) / 2
-    turn = quaternion_rotation(episode.observations[f"truth/{thing}"][:, 3:7])
-    return position(episode, thing) + half * turn[:, :, 2]
+    return position(episode, thing) + half * _turn(episode, thing)[:, :, 2]
+
+
+def _turn(episode: Episode, thing: str) -> Array:
+    """(T + 1, 3, 3) rotation of a thing."""
+    return quaternion_rotation(episode.observations[f"truth/{thing}"][:, 3:7])
 
 
 # -- where things are ----------------------------------------------------------------------
@@ -140,8 +148,7 @@ def inside(thing: str, place: str) -> Condition:
 def _within_thing(episode: Episode, at: Array, vessel: str) -> Mask:
     """Points that are between a vessel's walls and under its rim, in its own frame."""
     params = _params(episode, "things", vessel)
-    turn = quaternion_rotation(episode.observations[f"truth/{vessel}"][:, 3:7])
-    x, y, z = np.einsum("tij,ti->tj", turn, at - position(episode, vessel)).T
+    x, y, z = _seen_from(episode, vessel, at).T
     if "width" in params:
         half = footprint(params)
         flat = (np.abs(x) < half[0]) & (np.abs(y) < half[1])
@@ -183,6 +190,54 @@ def grains(things: Mapping[str, Any], granules: str) -> list[str]:
     """Names of all that "nuts" means, "nuts_1" and so on, as far as a scenario has them."""
     found = [n for n in things if granules in (n, n.rpartition("_")[0])]
     return [name for name in found if not things[name].get("absent")]
+
+
+def _seen_from(episode: Episode, other: str, points: Array) -> Array:
+    """(T + 1, 3) points of the world in another thing's frame [m]."""
+    away = points - position(episode, other)
+    return np.asarray(np.einsum("tij,ti->tj", _turn(episode, other), away))
+
+
+def inserted(peg: str, socket: str) -> Condition:
+    """The peg is in the socket's hole by `DEEP` of the way that it can go, and stands straight."""
+
+    def condition(episode: Episode) -> Mask:
+        shank, hole = (_params(episode, "things", name) for name in (peg, socket))
+        x, y, z = _seen_from(episode, socket, position(episode, peg)).T
+        axis, mouth = _turn(episode, peg)[:, :, 2], _turn(episode, socket)[:, :, 2]
+        straight = (axis * mouth).sum(axis=1) > cos(STRAIGHT)
+        way = DEEP * min(shank["length"], hole["sunk"])
+        flat = (np.abs(x) < hole["hole"]) & (np.abs(y) < hole["hole"])
+        return np.asarray(flat & straight & (hole["height"] - z > way))
+
+    return condition
+
+
+def threaded(needle: str, eye: str) -> Condition:
+    """The needle's rod goes through the eye's window, its tip by `BEYOND` or more."""
+
+    def condition(episode: Episode) -> Mask:
+        rod, window = (_params(episode, "things", name) for name in (needle, eye))
+        half, turn = rod["length"] / 2, _turn(episode, needle)
+        root, tip = (
+            _seen_from(
+                episode,
+                eye,
+                position(episode, needle) + turn @ np.array([x, 0.0, rod["height"] / 2]),
+            )
+            - np.array([0.0, 0.0, window["level"]])
+            for x in (rod["handle"] - half, half)
+        )
+        side = np.sign(root[:, 0])
+        beyond = -side * tip[:, 0] > window["rim"] / 2 + BEYOND
+        before = side * root[:, 0] > window["rim"] / 2
+        # Where the rod's axis meets the plane of the window.
+        share = root[:, 0] / np.where(beyond & before, root[:, 0] - tip[:, 0], 1.0)
+        meets = root + share[:, None] * (tip - root)
+        within = (np.abs(meets[:, 1:]) < window["hole"]).all(axis=1)
+        return np.asarray(beyond & before & within)
+
+    return condition
 
 
 def near(thing: str, other: str, within: float) -> Condition:
@@ -265,6 +320,7 @@ PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "at_rest": at_rest,
     "closed": closed,
     "held": held,
+    "inserted": inserted,
     "inside": inside,
     "let_go": let_go,
     "lying": lying,
@@ -274,6 +330,7 @@ PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "poured": poured,
     "pressed": pressed,
     "stacked": stacked,
+    "threaded": threaded,
     "upright": upright,
 }
 """Every predicate, by the name that a task's page has for it."""

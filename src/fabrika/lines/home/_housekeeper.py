@@ -19,15 +19,18 @@ from fabrika.lines.home._goals import PREDICATES, WIDE, moment
 from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._page import Goal, Page
 from fabrika.sim import Kinematics, Robot
-from fabrika.sim._put import Where
+from fabrika.sim._insert import Joining
 from fabrika.sim._reach import Act
 from fabrika.sim._scenery import Scenery
-from fabrika.sim._work import Worker
+from fabrika.sim._work import To, Worker
 
 _MOST = 40
 """Steps until it gives up."""
 _PATIENCE = 3
 """Times that one step may fail."""
+_JOINING = ("inserted", "threaded")
+_BRINGING = ("on", "inside", "stacked", *_JOINING)
+"""Predicates that a thing is brought somewhere for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,10 @@ def _steps(
         names = [str(arg) for arg in goal.args]
         if any(name in worker.model.things and not _there(worker, name) for name in names):
             continue
-        if goal.predicate in ("on", "inside", "stacked"):
-            if not _holds(goal, worker) or names[0] in worker.holds.values():
+        if goal.predicate in _BRINGING:
+            # What is threaded stays in the hand.
+            unfinished = goal.predicate != "threaded" and names[0] in worker.holds.values()
+            if unfinished or not _holds(goal, worker):
                 yield from _bring(worker, goal.predicate, names[0], names[1], page)
         elif goal.predicate == "held":
             if names[0] not in worker.holds.values():
@@ -181,7 +186,7 @@ def _shut(worker: Worker, place: str) -> str:
     return ""
 
 
-def _fetch(worker: Worker, thing: str, to: Where | None = None) -> Iterator[Step]:
+def _fetch(worker: Worker, thing: str, to: To | None = None) -> Iterator[Step]:
     """Steps that end with the thing in a hand. ``to``: what it will be put on."""
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
@@ -192,23 +197,27 @@ def _fetch(worker: Worker, thing: str, to: Where | None = None) -> Iterator[Step
 
 def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
     """Steps that end with the thing at its place."""
-    if how == "stacked":
+    if how in ("stacked", *_JOINING):
         for goal in page.goals:
-            below = goal.args[0] == place and goal.predicate in ("on", "stacked", "inside")
+            below = goal.args[0] == place and goal.predicate in _BRINGING
             if below and not _holds(goal, worker):
                 yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
     shut = _shut(worker, place) if "." in place else ""
     if thing not in worker.holds.values():
         if shut:
             yield _opening(worker, shut)
-        yield from _fetch(worker, thing, lambda: worker.where(how, place))
+        joined = Joining(how, place) if how in _JOINING else None
+        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place))
         return
     if shut:
         yield _opening(worker, shut)
-    words = f"put {_said(thing)} {'on' if how != 'inside' else 'into'} {_said(place)}"
+    into = {"inside": "into", "inserted": "into", "threaded": "through"}.get(how, "on")
+    words = f"put {_said(thing)} {into} {_said(place)}"
     put: Mapping[str, Callable[[], Act]] = {
         "on": lambda: worker.put(thing, place),
         "inside": lambda: worker.put_in(thing, place),
         "stacked": lambda: worker.stack(thing, place),
+        "inserted": lambda: worker.insert(thing, place),
+        "threaded": lambda: worker.thread(thing, place),
     }
     yield Step(words, put[how])

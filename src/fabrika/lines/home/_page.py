@@ -30,8 +30,12 @@ NEAR = 0.28
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
 _CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
-_THINGS = ("thing", "name", "upper", "lower", "other", "vessel")
+_SHAPED = ("peg", "socket", "needle", "eye")
+"""Parameters of predicates that are things of this shape."""
+_THINGS = ("thing", "name", "upper", "lower", "other", "vessel", *_SHAPED)
 """Parameters of predicates that are things."""
+_TAKEN = ("base", "contact", "overrun", "size", "support", "torque", "velocity")
+"""Names of what is recorded of the robot: no thing's."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
 
@@ -226,8 +230,11 @@ def _walls(room: Value) -> dict[Wall, dict[str, str]]:
 def _supplies(things: Value, built: Mapping[str, Fixture]) -> tuple[Supply, ...]:
     found = []
     for name, value in things.pairs().items():
-        if not _NAME.fullmatch(name) or name in built:
-            value.wrong(f"{name!r} cannot be a thing's name: small letters, and no fixture's.")
+        if not _NAME.fullmatch(name) or name in built or name in _TAKEN:
+            value.wrong(
+                f"{name!r} cannot be a thing's name: small letters, no fixture's, and none of "
+                f"{', '.join(_TAKEN)}."
+            )
         found.append(_supply(name, value, built))
     if not found:
         things.wrong("a task without things.")
@@ -340,7 +347,11 @@ def _expand(
         if parameter in _THINGS:
             if arg not in things and arg not in single:
                 _unknown(item, "thing", arg, {**single, **things})
-            choices.append(things.get(arg) or single[arg])
+            names = things.get(arg) or single[arg]
+            shape = next(shape_of(s) for s in supplies if names[0] in s.names)
+            if parameter in _SHAPED and shape != parameter:
+                item.wrong(f"{name} takes a thing of the shape {parameter}; {arg!r} is of {shape}.")
+            choices.append(names)
         elif parameter == "granules":
             filled = {s.name: "" for s in supplies if s.inside}
             if arg not in filled:
@@ -368,7 +379,7 @@ def _contradictions(value: Value, goals: list[Goal]) -> None:
     places: dict[str, str] = {}
     moved: dict[str, str] = {}
     for goal in goals:
-        if goal.predicate in ("on", "stacked", "held"):
+        if goal.predicate in ("on", "stacked", "inserted", "threaded", "held"):
             thing = str(goal.args[0])
             where = goal.words
             if places.setdefault(thing, where) != where:

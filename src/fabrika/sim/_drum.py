@@ -1,0 +1,92 @@
+"""Into what is narrow and deep, such as a drum: the arm is set outside, then the base drives in.
+
+Arm and thing keep their posture while the base goes straight ahead, and the open hand comes back
+out the same way. So nothing has to bend inside, and what was rehearsed is what is done.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import cos, sin
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fabrika._signals import Array
+from fabrika.sim._grasps import Grasp
+from fabrika.sim._model import Frame
+from fabrika.sim._reach import Act, Stand
+
+if TYPE_CHECKING:
+    from fabrika.sim._put import Placer
+
+DEEP = 0.42
+"""How far the base drives in [m]."""
+_GAP = 0.005
+"""What has to stay free on the way in and out [m]."""
+_LOOKS = 7
+"""So often it is looked on the way what would touch."""
+_SPEED = 0.2
+"""Of the base [m/s]."""
+
+
+def before(base: Array) -> Array:
+    """(3,) where the base starts to drive in, to come to ``base``."""
+    return base - DEEP * np.array([cos(base[2]), sin(base[2]), 0.0])
+
+
+def goes_in(
+    placer: Placer, name: str, side: str, frame: Frame, fall: float, stand: Stand, body: str
+) -> bool:
+    """Whether hand and held thing can be driven in, and the open hand out.
+
+    ``frame``: of the thing where it is let go of; it then falls by ``fall`` [m] onto ``body``.
+    """
+    rehearsal, hand = placer.model.rehearsal, placer.robot.hands[side]
+    way = np.linspace(before(stand.base), stand.base, _LOOKS)
+    rehearsal.pose(stand.postures[0])
+    for base in way[::-1]:
+        rehearsal.pose({"base": base})
+        if not rehearsal.clear(_GAP):
+            return False
+    rehearsal.let_go()
+    rehearsal.put(name, frame.at - np.array([0.0, 0.0, fall]), frame.turn)
+    rehearsal.pose({hand.fingers: np.array(placer.grips[side].open)})
+    for base in way[::-1]:
+        rehearsal.pose({"base": base})
+        if not rehearsal.clear(_GAP, {name: -0.02, body: 0.002}):
+            return False
+    return True
+
+
+def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
+    """Drive a held thing in, let go of it, and drive out."""
+    limbs, grasp = placer.limbs, placer.grips[side]
+    outside = before(stand.base)
+    failed = yield from placer.drive(outside)
+    if failed:
+        return failed
+    path = placer.arm_path(side, stand.postures[0], {})
+    if path is None:
+        return "no-way"
+    yield from limbs.follow(path, speed=0.35)
+    yield from _drive(placer, stand.base)
+    placer.look()
+    failed = "" if placer.model.support(name)[1] > 0.3 else "slipped"
+    yield from _let_go(placer, side, grasp)
+    yield from _drive(placer, outside)
+    yield from placer.tuck(side)
+    return failed
+
+
+def _drive(placer: Placer, base: Array) -> Act:
+    yield from placer.limbs.drive(partial(placer.left, base), speed=_SPEED, within=0.01)
+    return ""
+
+
+def _let_go(placer: Placer, side: str, grasp: Grasp) -> Act:
+    placer.holds.pop(side, None)
+    for posture in grasp.releases:
+        yield from placer.limbs.shape((side,), np.array(posture), seconds=0.3)
+    yield from placer.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
+    return ""
