@@ -11,8 +11,8 @@ from fabrika.lines.home.pages import OWN, load_page
 from fabrika.sim import build_fixture, places
 
 DONE = {
-    "fetch-keys": "put the keys on the table, top",
-    "open-drawer": "open the drawers top",
+    "fetch-keys": "put the keys on the table",
+    "open-drawer": "open the top drawer",
     "open-fridge": "open the fridge door",
     "press-microwave": "press the microwave button",
 }

@@ -119,7 +119,7 @@ def _steps(
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
             later = 2  # What is poured from goes to its place when it is empty.
-        about = _said(str(goal.args[0]))
+        about = _said(worker, str(goal.args[0]))
         return later, 0 if later else sum(n for words, n in failures.items() if about in words)
 
     goals = sorted(page.goals, key=rank)
@@ -140,9 +140,11 @@ def _steps(
         elif goal.predicate == "open" and not _holds(goal, worker):
             yield _opening(worker, names[0])
         elif goal.predicate == "pressed" and names[0] not in pressed:
-            yield Step(f"press {_said(names[0])}", partial(_press, worker, names[0], pressed))
+            yield Step(
+                f"press {_said(worker, names[0])}", partial(_press, worker, names[0], pressed)
+            )
         elif goal.predicate == "closed" and not _holds(goal, worker):
-            yield Step(f"close {_said(names[0])}", partial(worker.close, names[0]))
+            yield Step(f"close {_said(worker, names[0])}", partial(worker.close, names[0]))
 
 
 def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
@@ -154,16 +156,30 @@ def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
         if not held:
             yield from _fetch(worker, source)
         else:
-            words = f"pour {_said(granules)} into {_said(vessel)}"
+            words = f"pour {_said(worker, granules)} into {_said(worker, vessel)}"
             done = partial(_holds, goal, worker)
             yield Step(words, lambda: worker.pour(source, vessel, done))
     elif held and not any(g.args[0] == source and g.predicate == "on" for g in page.goals):
         yield from _bring(worker, "on", source, worker.came_from[source][0], page)
 
 
-def _said(name: str) -> str:
-    """A name, as one says it."""
-    return "the " + name.replace("_", " ").replace(".", ", ")
+def _said(worker: Worker, name: str) -> str:
+    """A name, as one says it: "the table", "the middle of the fridge", "the top drawer"."""
+    model = worker.model
+    fixture, _, place = name.partition(".")
+    if name in model.parts:
+        fixture = model.owner(name)
+        place = name.removeprefix(f"{fixture}_")
+    kind = model.fixtures[fixture]["kind"] if fixture in model.fixtures else ""
+    if kind == "drawers" and f"{fixture}_{place}" in model.parts:
+        words = f"{place} drawer"
+    elif name in model.parts:
+        words = f"{fixture} {place}"
+    elif place in ("", "top", "inside", "on"):
+        words = fixture
+    else:
+        words = f"{place} of the {fixture}"
+    return "the " + words.replace("_", " ")
 
 
 def _press(worker: Worker, joint: str, pressed: set[str]) -> Act:
@@ -174,7 +190,7 @@ def _press(worker: Worker, joint: str, pressed: set[str]) -> Act:
 
 
 def _opening(worker: Worker, joint: str) -> Step:
-    return Step(f"open {_said(joint)}", lambda: worker.open(joint))
+    return Step(f"open {_said(worker, joint)}", lambda: worker.open(joint))
 
 
 def _shut(worker: Worker, place: str) -> str:
@@ -192,7 +208,7 @@ def _fetch(worker: Worker, thing: str, to: To | None = None) -> Iterator[Step]:
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
-    yield Step(f"take {_said(thing)}", lambda: worker.take(thing, to=to))
+    yield Step(f"take {_said(worker, thing)}", lambda: worker.take(thing, to=to))
 
 
 def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
@@ -212,7 +228,7 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
     if shut:
         yield _opening(worker, shut)
     into = {"inside": "into", "inserted": "into", "threaded": "through"}.get(how, "on")
-    words = f"put {_said(thing)} {into} {_said(place)}"
+    words = f"put {_said(worker, thing)} {into} {_said(worker, place)}"
     put: Mapping[str, Callable[[], Act]] = {
         "on": lambda: worker.put(thing, place),
         "inside": lambda: worker.put_in(thing, place),
