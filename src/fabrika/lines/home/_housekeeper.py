@@ -86,6 +86,8 @@ def _keep_house(
             yield from worker.settle()
             return ""
         me.doing = step.words
+        # Each step draws from the same start: what looks alike is done alike, and can be learned.
+        worker.rng = np.random.default_rng(failures.get(step.words, 0))
         failed = yield from step.run()
         if failed:
             me.events.append(f"{step.words}: {failed}")
