@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._grasps import Grasp
 from fabrika.sim._model import Frame
 from fabrika.sim._reach import Act, Stand
 
@@ -61,7 +60,7 @@ def goes_in(
 
 def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
     """Drive a held thing in, let go of it, and drive out."""
-    limbs, grasp = placer.limbs, placer.grips[side]
+    limbs = placer.limbs
     outside = before(stand.base)
     failed = yield from placer.drive(outside)
     if failed:
@@ -73,7 +72,7 @@ def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
     yield from _drive(placer, stand.base)
     placer.look()
     failed = "" if placer.model.support(name)[1] > 0.3 else "slipped"
-    yield from _let_go(placer, side, grasp)
+    yield from let_go(placer, side)
     yield from _drive(placer, outside)
     yield from placer.tuck(side)
     return failed
@@ -84,7 +83,9 @@ def _drive(placer: Placer, base: Array) -> Act:
     return ""
 
 
-def _let_go(placer: Placer, side: str, grasp: Grasp) -> Act:
+def let_go(placer: Placer, side: str) -> Act:
+    """Open a hand, and stay."""
+    grasp = placer.grips[side]
     placer.holds.pop(side, None)
     for posture in grasp.releases:
         yield from placer.limbs.shape((side,), np.array(posture), seconds=0.3)

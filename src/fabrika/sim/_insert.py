@@ -65,7 +65,7 @@ class Fitter(Placer):
         failed = yield from self._join(name, side, Joining("inserted", socket))
         if failed in ("no-place", "no-way", "out-of-reach"):
             return failed
-        yield from self._release(side, upwards=True)
+        yield from self._release(side)
         yield from self.back_off(0.3)
         yield from self.tuck(side)
         return failed

@@ -9,7 +9,7 @@ from math import atan2, hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._drum import before, goes_in, insert
+from fabrika.sim._drum import before, goes_in, insert, let_go
 from fabrika.sim._grasps import downwards
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
@@ -73,8 +73,10 @@ LOW = 0.30
 """Free height below which a hand from above leaves flat, its fingers straight [m]."""
 Where = Callable[[], Surface]
 """A surface, as it is when asked."""
-DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
+DROPS = (0.0, 0.02, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
+RISES = (0.05, 0.10, 0.15)
+"""Heights over its place at which a thing is looked at that goes down between walls [m]."""
 DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 """How far a thing may be let fall into a drum, whose sides slope [m]."""
 NEAREST, INNER = 0.16, 0.22
@@ -84,13 +86,10 @@ NEAREST, INNER = 0.16, 0.22
 class Placer(Reacher):
     """Sets down what a hand holds, and lets go of it."""
 
-    def _release(self, side: str, upwards: bool = False, low: bool = False) -> Act:
-        """Open, and leave the way that the hand comes, or upwards; ``low``: flat."""
+    def _release(self, side: str, low: bool = False) -> Act:
+        """Open, and leave the way that the hand comes; ``low``: flat."""
         grasp = self.grips[side]
-        self.holds.pop(side, None)
-        for posture in grasp.releases:
-            yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
-        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
+        yield from let_go(self, side)
         flat = low and grasp.above
         if flat:
             straight = np.array(self.robot.hands[side].open)
@@ -100,10 +99,8 @@ class Placer(Reacher):
         # Back along the fingers first: a thumb that lies against the thing would drag it.
         loose = here.at - 0.02 * here.turn[:, 0] + 0.003 * UP
         away = loose + here.turn @ (BEFORE * grasp.away) + 0.02 * UP
-        if upwards or grasp.above:
-            loose, away = here.at + 0.003 * UP, here.at + (0.16 if upwards else 0.12) * UP
-        if flat:
-            away = here.at + FLAT * UP
+        if grasp.above:
+            loose, away = here.at + 0.003 * UP, here.at + (FLAT if flat else 0.12) * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
             frame = Frame(goal, here.turn)
             yield from self.goto(side, frame, speed=0.2, within=within, patience=3.0)
@@ -179,13 +176,18 @@ class Placer(Reacher):
             found = self._find_place(name, side, surface)
             if found is None:
                 return "no-place"
-            target, drop, stand = found
+            target, _, stand = found
             if surface.hollow:
                 return (yield from insert(self, name, side, stand))
             failed = yield from self.drive(stand.base)
             if failed:
                 continue
             self._draw(stand.drawn)
+            if surface.walls:
+                failed = yield from self._between_walls(name, side, target, stand)
+                if failed in ("out-of-reach", "no-way"):
+                    continue
+                return failed
             failed = yield from self._over(name, side, target, stand, surface.above)
             if failed:
                 continue
@@ -193,11 +195,8 @@ class Placer(Reacher):
             if name not in self.holds.values() or self.model.support(name)[1] < 0.3:
                 failed = "slipped"
             else:
-                if surface.walls:  # between walls the arm is as it was rehearsed
-                    self.limbs.draw(stand.postures[0])
-                failed = yield from self._lower(name, side, target, stop=drop > 0.0)
-            yield from self._release(side, surface.walls, surface.low)
-            self.relax()
+                failed = yield from self._lower(name, side, target)
+            yield from self._release(side, surface.low)
             yield from self.back_off(0.3)
             yield from self.tuck(side)
             return failed
@@ -244,8 +243,9 @@ class Placer(Reacher):
             options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
         grasp = self.grips[side]
-        # Fingertips that hold something low are as low as it is.
-        near = {surface.body: -0.03 if grasp.above else 0.006, name: 0.001}
+        # Fingertips that hold something low are as low as it is; over walls they stay above.
+        low = grasp.above and not surface.walls
+        near = {surface.body: -0.03 if low else 0.006, name: 0.001}
         spare: dict[bytes, bool] = {}
         tried = blocked = 0
         for _, frame, palm, base, drop, drawn in options:
@@ -260,8 +260,9 @@ class Placer(Reacher):
             if tried > (2 * most if surface.hollow else most):
                 return None
             there = Frame(palm.at + 0.003 * UP, palm.turn)
-            over = Frame(palm.at + surface.above * UP, palm.turn)
-            postures = self.rehearse(side, base, ((there, near, 0.003), (over, near, 0.004)), drawn)
+            rises = RISES if surface.walls else (surface.above,)
+            over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
+            postures = self.rehearse(side, base, ((there, near, 0.003), *over), drawn)
             if postures is None:
                 continue
             if surface.hollow:
@@ -359,6 +360,31 @@ class Placer(Reacher):
         far = float(np.linalg.norm(leaning))
         return [level, turn_by(leaning * min(1.0, lean / max(far, 1e-9))) @ level]
 
+    def _between_walls(self, name: str, side: str, target: Frame, stand: Stand) -> Act:
+        """Over the walls, down, let go, and up again: in the postures that were rehearsed."""
+        self.look()
+        way: list[dict[str, Array]] = []
+        held = self._in_palm(side, name).inverse()
+        for rise, posture in zip((0.003, *RISES), stand.postures, strict=True):
+            palm = Frame(target.at + rise * UP, target.turn) * held
+            start = {**self.limbs.joints, **posture}
+            solved = self._solve(side, palm, self.model.base(), start, stand.drawn)
+            if solved is None:
+                return "out-of-reach"
+            way.append(solved)
+        path = self.arm_path(side, way[-1], {})
+        if path is None:
+            return "no-way"
+        yield from self.limbs.follow(path, speed=0.35)
+        yield from self.limbs.follow(way[-2::-1], speed=0.2)
+        self.look()
+        failed = "" if self.model.support(name)[1] > 0.3 else "slipped"
+        yield from let_go(self, side)
+        yield from self.limbs.follow(way[1:], speed=0.3)
+        yield from self.back_off(0.3)
+        yield from self.tuck(side)
+        return failed
+
     def _over(self, name: str, side: str, target: Frame, stand: Stand, high: float) -> Act:
         """Bring the thing over its place: straight, or around what is in the way."""
 
@@ -395,23 +421,21 @@ class Placer(Reacher):
 
         return held
 
-    def _lower(self, name: str, side: str, target: Frame, stop: bool) -> Act:
-        """Over the place, then down until it bears the thing, or (``stop``) to where it falls."""
+    def _lower(self, name: str, side: str, target: Frame) -> Act:
+        """Over the place, then down until it bears the thing."""
 
         def over() -> Frame:
             palm = self._palm(side)
             there = self.model.thing(name)
             tilt = _towards(there.turn[:, 2], target.turn[:, 2]) * self.grips[side].level
             up = turn_by(clamp(tilt, -0.3, 0.3))
-            at = target.at + (0.0 if stop else 0.03) * UP + up @ (palm.at - there.at)
+            at = target.at + 0.03 * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
         held = self._keeps(name, side)
         yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
         if not held():
             return "slipped"
-        if stop:
-            return ""
 
         def floating() -> bool:
             self.model.look(self.limbs.seen)
