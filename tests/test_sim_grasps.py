@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fabrika.sim import CATALOGUE, CLOID_CLASS, draw_thing
-from fabrika.sim._grasps import Grasp, grasps
+from fabrika.sim._grasps import RIM, Grasp, grasps
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._robot import driven_joints
@@ -49,6 +49,19 @@ def test_from_above_a_hand_leaves_upwards_and_the_thing_is_between_its_fingertip
         at = grasp.palm.at + grasp.palm.turn @ np.array(pinch.at)
         assert (np.abs(at[:2]) < half).all()
         assert at[2] > pinch.below
+
+
+@pytest.mark.parametrize("instance", ["cup_plastic", "glass_long", "can_soup"])
+def test_what_stands_between_walls_is_taken_from_above_by_its_rim(instance: str) -> None:
+    params = draw_thing(np.random.default_rng(0), instance)
+    hand, frame = CLOID_CLASS.hands["left"], Frame(np.zeros(3), np.eye(3))
+    assert hand.pinch is not None
+    assert not any(grasp.above for grasp in grasps(hand, params, frame, 0.3))
+    found = grasps(hand, params, frame, 0.3, walled=True)
+    assert found and all(grasp.above and grasp.level for grasp in found)
+    for grasp in found:
+        at = grasp.palm.at + grasp.palm.turn @ np.array(hand.pinch.at)
+        np.testing.assert_allclose(at, [0.0, 0.0, params["height"] - RIM], atol=1e-9)
 
 
 def test_what_turns_with_its_frame_is_grasped_alike() -> None:

@@ -80,7 +80,8 @@ class Ride:
         """The palm in the part's frame where the part is ``at`` [rad]."""
         done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
         tilt, deep, below = (
-            a + done * (b - a) for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]))
+            a + done * (b - a)
+            for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]), strict=True)
         )
         out, handle, inwards = np.array(part.out), np.array(part.handle), _inwards(part)
         x = np.cos(tilt) * inwards + np.sin(tilt) * out
@@ -212,7 +213,7 @@ def _find_to(
         palm = body * ride.palm(part, hands[ride.side], start)
         ways.append((ride.side, palm, cost, ride))
     tried = blocked = 0
-    for side, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
+    for _, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
         tried += 1
         if tried > 300:
             break
@@ -241,7 +242,7 @@ def _try(
     model.rehearsal.move(joint, ride.start)
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
     goals = (
-        (palm, {joint: -0.002}, CLEAR),
+        (palm, {joint: -0.002 if ride.goal > 0.0 else -0.006}, CLEAR),
         (_out(worker, joint, ride, ride.start, palm), {joint: 0.0}, CLEAR),
     )
     return worker.rehearse(ride.side, base, goals, drawn)
@@ -258,7 +259,7 @@ def _goes(
 ) -> bool:
     """Whether the hand can go with the part, and then out of the gap."""
     model, hand = worker.model, worker.robot.hands[ride.side]
-    part, near = model.parts[joint], {joint: -0.004}
+    part, near = model.parts[joint], {joint: -0.004 if ride.goal > 0.0 else -0.006}
     joints = {**worker.limbs.joints, **drawn, **posture}
     first = (model.body(joint, ride.start) * ride.palm(part, hand, ride.start)).at
     try:
