@@ -118,6 +118,7 @@ def swing(worker: Worker, joint: str, goal: float) -> Act:
     for _ in range(4):
         if _there(worker, joint, goal):
             return ""
+        yield from worker.settle()  # an arm that is still out would be in the way of every stand
         found = _find(worker, joint, goal)
         if found is None:
             return "no-grip"

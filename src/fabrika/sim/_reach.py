@@ -163,8 +163,8 @@ class Reacher:
             )
         return ""
 
-    def back_off(self, far: float = 0.4) -> Act:
-        """Straight back by up to ``far`` [m], as far as nothing is in the way."""
+    def back_off(self, far: float = 0.4, near: Mapping[str, float] | None = None) -> Act:
+        """Straight back by up to ``far`` [m], as far as nothing is in the way but ``near``."""
         if not self.robot.drives:
             return ""
         model = self.look()
@@ -173,7 +173,7 @@ class Reacher:
         free = 0.0
         for step in np.arange(0.02, far + 0.01, 0.04):
             model.rehearsal.pose({"base": here + np.array([*(step * away[:2]), 0.0])})
-            if not model.rehearsal.clear(0.004 if step < 0.15 else 0.012):
+            if not model.rehearsal.clear(0.004 if step < 0.15 else 0.012, near):
                 break
             free = float(step)
         if free < 0.03:
