@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fabrika.sim import CATALOGUE, CLOID_CLASS, draw_thing
-from fabrika.sim._grasps import Grasp, grasps
+from fabrika.sim._grasps import RIM, Grasp, grasps
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._robot import driven_joints
@@ -88,6 +88,19 @@ def test_what_is_tall_is_taken_at_its_top_from_the_floor_alone(instance: str) ->
                 # Between the fingertips is the upper half, and the palm stays above the top.
                 assert params["height"] / 2 < at[2] < params["height"] - 0.01
                 assert at[2] + hand.pinch.above > params["height"]
+
+
+@pytest.mark.parametrize("instance", ["cup_plastic", "glass_long", "can_soup"])
+def test_what_stands_between_walls_is_taken_from_above_by_its_rim(instance: str) -> None:
+    params = draw_thing(np.random.default_rng(0), instance)
+    hand, frame = CLOID_CLASS.hands["left"], Frame(np.array([0.0, 0.0, 0.9]), np.eye(3))
+    assert hand.pinch is not None
+    assert not any(grasp.above for grasp in grasps(hand, params, frame, 0.3))
+    found = grasps(hand, params, frame, 0.3, walled=True)
+    assert found and all(grasp.above and grasp.level for grasp in found)
+    for grasp in found:
+        at = grasp.palm.at + grasp.palm.turn @ np.array(hand.pinch.at)
+        np.testing.assert_allclose(at, [0.0, 0.0, params["height"] - RIM], atol=1e-9)
 
 
 def test_what_turns_with_its_frame_is_grasped_alike() -> None:

@@ -72,6 +72,11 @@ class Part:
     out: Vector
     """Unit vector from the panel through the handle, towards the hand, when closed."""
 
+    @property
+    def level(self) -> bool:
+        """Whether it turns about a level axis, as a lid does, or a door that drops down."""
+        return self.motion == "hinge" and abs(self.axis[2]) < 0.5
+
     def pose(self, at: float) -> tuple[Array, Array]:
         """Origin (3,) [m] and rotation (3, 3) of the body in the fixture's frame."""
         if self.motion == "hinge":

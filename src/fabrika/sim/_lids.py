@@ -32,11 +32,11 @@ DEEP = 0.014
 """How far fingertips go in behind the bar [m]."""
 GAP = 0.0185
 """From the bar's middle to the middle of the fingers behind it [m]."""
-STUCK = 60.0
+STUCK = 30.0
 """Force at which fingers that go behind a bar have met it [N]."""
 OUT = 0.12
 """How far the hand waits before the gap, along its fingers [m]."""
-FOLLOWS = (1.0, 0.5, 0.0)
+FOLLOWS = (1.0, 1.4, 0.5, 0.0)
 """Share of the way that the hand goes, from above, that the base goes with it."""
 PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
@@ -49,11 +49,6 @@ PRESSED = 40.0
 CLEAR = 0.010
 """What has to stay free around the robot on its way [m]."""
 STEPS = 6
-
-
-def turns_level(part: Part) -> bool:
-    """Whether a part turns about a level hinge, as a lid does."""
-    return part.motion == "hinge" and abs(part.axis[2]) < 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +80,10 @@ class Ride:
         """The palm in the part's frame where the part is ``at`` [rad]."""
         done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
         tilt, deep, below = (
-            a + done * (b - a) for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]))
+            a + done * (b - a)
+            for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]), strict=True)
         )
-        bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
-        inwards = -(handle - (handle @ out) * out - (handle @ bar) * bar)
-        inwards = inwards / np.linalg.norm(inwards)
+        out, handle, inwards = np.array(part.out), np.array(part.handle), _inwards(part)
         x = np.cos(tilt) * inwards + np.sin(tilt) * out
         z = self.roll * (np.cos(tilt) * out - np.sin(tilt) * inwards)
         turn = np.stack([x, np.cross(z, x), z], axis=1)
@@ -99,11 +93,23 @@ class Ride:
 
 def _behind(tilt: float) -> Tip:
     """Fingertips behind the bar."""
-    return Tip(tilt, DEEP, GAP / cos(tilt) - DEEP * tan(tilt))
+    deep = DEEP if tilt > -0.4 else 0.5 * DEEP  # steep fingers would meet the panel
+    return Tip(tilt, deep, GAP / cos(tilt) - deep * tan(tilt))
 
 
-def _out(palm: Frame, far: float = OUT) -> Frame:
-    return Frame(palm.at - far * palm.turn[:, 0], palm.turn)
+def _inwards(part: Part) -> Array:
+    """(3,) unit vector along the panel from its bar to its hinge, in the part's frame."""
+    bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
+    along = -(handle - (handle @ out) * out - (handle @ bar) * bar)
+    return np.asarray(along / np.linalg.norm(along))
+
+
+def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: float = OUT) -> Frame:
+    """The palm before it goes in, or after it came out: along the panel, if behind the bar."""
+    way = palm.turn[:, 0]
+    if ride.tips[0].deep > 0.0:
+        way = worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
+    return Frame(palm.at - far * way, palm.turn)
 
 
 def swing(worker: Worker, joint: str, goal: float) -> Act:
@@ -112,6 +118,7 @@ def swing(worker: Worker, joint: str, goal: float) -> Act:
     for _ in range(4):
         if _there(worker, joint, goal):
             return ""
+        yield from worker.settle()  # an arm that is still out would be in the way of every stand
         found = _find(worker, joint, goal)
         if found is None:
             return "no-grip"
@@ -138,10 +145,11 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
 
     def at_bar(far: float = 0.0) -> Frame:
         now = worker.model.opening(joint)
-        return _out(worker.model.body(joint) * ride.palm(part, hand, now), far)
+        palm = worker.model.body(joint) * ride.palm(part, hand, now)
+        return _out(worker, joint, ride, now, palm, far)
 
     worker.look()
-    failed = yield from worker.reach(side, at_bar(), stand, OUT)
+    failed = yield from worker.reach(side, at_bar(OUT), stand, 0.0)
     if failed:
         yield from worker.back_off(0.2)
         return failed
@@ -150,12 +158,12 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     def free() -> bool:
         return float(limbs.seen["truth/contact"][0]) < STUCK
 
-    yield from worker.goto(side, at_bar, speed=0.2, within=0.003, patience=3.0, while_true=free)
+    yield from worker.goto(side, at_bar, speed=0.12, within=0.003, patience=3.0, while_true=free)
     if free():
         yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
-    here = worker._palm(side)
-    yield from worker.goto(side, _out(here), speed=0.2, within=0.01, patience=3.0)
+    away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
+    yield from worker.goto(side, away, speed=0.2, within=0.01, patience=3.0)
     yield from limbs.wait(0.4)
     yield from worker.back_off(0.25)
     yield from limbs.shape((side,), np.array(hand.open), seconds=0.2)
@@ -206,7 +214,7 @@ def _find_to(
         palm = body * ride.palm(part, hands[ride.side], start)
         ways.append((ride.side, palm, cost, ride))
     tried = blocked = 0
-    for side, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
+    for _, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
         tried += 1
         if tried > 300:
             break
@@ -235,8 +243,8 @@ def _try(
     model.rehearsal.move(joint, ride.start)
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
     goals = (
-        (palm, {joint: -0.004}, CLEAR),
-        (_out(palm), {joint: 0.0}, CLEAR),
+        (palm, {joint: -0.002 if ride.goal > 0.0 else -0.006}, CLEAR),
+        (_out(worker, joint, ride, ride.start, palm), {joint: 0.0}, CLEAR),
     )
     return worker.rehearse(ride.side, base, goals, drawn)
 
@@ -252,7 +260,7 @@ def _goes(
 ) -> bool:
     """Whether the hand can go with the part, and then out of the gap."""
     model, hand = worker.model, worker.robot.hands[ride.side]
-    part, near = model.parts[joint], {joint: -0.004}
+    part, near = model.parts[joint], {joint: -0.004 if ride.goal > 0.0 else -0.006}
     joints = {**worker.limbs.joints, **drawn, **posture}
     first = (model.body(joint, ride.start) * ride.palm(part, hand, ride.start)).at
     try:
@@ -264,8 +272,13 @@ def _goes(
             if found is None:
                 return False
             joints.update(found[0])
-        out = ((_out(palm), {joint: 0.0}, 0.004),)
-        return worker.rehearse(ride.side, stand, out, drawn, joints) is not None
+        way = ((_out(worker, joint, ride, ride.goal, palm), {joint: 0.0}, 0.004),)
+        out = worker.rehearse(ride.side, stand, way, drawn, joints)
+        if out is None or ride.goal <= 0.0:
+            return out is not None
+        model.rehearsal.move(joint, part.open)  # what is let go of falls open
+        model.rehearsal.pose(worker._at(stand, out[0]))
+        return model.rehearsal.clear(0.02)
     finally:
         model.rehearsal.move(joint, ride.start)
 

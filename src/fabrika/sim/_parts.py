@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._lids import swing, turns_level
+from fabrika.sim._lids import swing
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._reach import BLOCKED, Act, Stand
@@ -80,7 +80,7 @@ class Grip:
 def open_part(worker: Worker, joint: str) -> Act:
     """Pull a door or a drawer open."""
     part = worker.model.parts[joint]
-    if turns_level(part):
+    if part.level:
         return (yield from swing(worker, joint, part.open))
     least = part.open * (0.95 if part.motion == "slide" else 0.84)
     return (yield from _move(worker, joint, part.open, least))
@@ -88,7 +88,7 @@ def open_part(worker: Worker, joint: str) -> Act:
 
 def close_part(worker: Worker, joint: str) -> Act:
     """Push a door or a drawer shut."""
-    if turns_level(worker.model.parts[joint]):
+    if worker.model.parts[joint].level:
         return (yield from swing(worker, joint, 0.0))
     return (yield from _move(worker, joint, 0.0, 0.0))
 

@@ -197,7 +197,8 @@ class Placer(Reacher):
             else:
                 failed = yield from self._lower(name, side, target)
             yield from self._release(side, surface.low)
-            yield from self.back_off(0.3)
+            # What lies under a hand that leaves flat is close to it.
+            yield from self.back_off(0.3, near={name: -0.004} if surface.low else None)
             yield from self.tuck(side)
             return failed
         return failed

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product, zip_longest
 from math import cos, hypot, pi, sin
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from fabrika.sim._skills import Limbs
 
 Act = Generator[Signals, Signals, str]
 """A skill: yields actions, is sent observations, returns why it failed, or nothing."""
+
+Given = TypeVar("Given")
 
 UP = np.array([0.0, 0.0, 1.0])
 MARGIN = 0.018
@@ -416,8 +419,8 @@ class Reacher:
         return ""
 
     def stands_for(
-        self, ways: Sequence[tuple[str, Frame, float, Frame]], facing: float
-    ) -> Iterator[tuple[str, Frame, Array, dict[str, Array]]]:
+        self, ways: Sequence[tuple[str, Frame, float, Given]], facing: float
+    ) -> Iterator[tuple[str, Given, Array, dict[str, Array]]]:
         """Hand, way, base and arm posture to try, the cheapest first; bases that touch nothing.
 
         ``ways``: hand, palm in the world, cost, and what is given back of it.
