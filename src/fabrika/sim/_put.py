@@ -229,6 +229,9 @@ class Placer(Reacher):
                 loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
                 half = loose - 0.5 * back
                 way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+                if not self.robot.drives:  # it cannot make room: all the way that it goes
+                    end = Frame(loose - back + 0.02 * UP, palm.turn)
+                    way_out.append((end, {name: 0.004}, 0.006))
             left = self.rehearse(side, base, way_out, drawn)
             self._look_holding(name, side, held)
             if left is not None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
+from fabrika.sim._handover import hand_over
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pour import pour
@@ -52,6 +53,10 @@ class Worker(Placer):
     def pour(self, source: str, vessel: str, done: Callable[[], bool]) -> Act:
         """Pour what is in a held vessel into another one, until it is ``done``."""
         return pour(self, source, vessel, done)
+
+    def hand_over(self, name: str, to: str) -> Act:
+        """Give a held thing from one hand to another, in the air."""
+        return hand_over(self, name, to)
 
     # -- take --------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
 from fabrika._task import Task
 from fabrika.lines.home._chores import condition, joints_of, task_of
-from fabrika.lines.home._page import Goal, Page, read_page
+from fabrika.lines.home._page import SIDES, Goal, Page, read_page
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import Kinematics, Robot
 from fabrika.sim._scene import CrowdedError
@@ -32,9 +32,9 @@ DRAWN = 40
 """Scenarios of each split that are drawn and looked at."""
 REACHED = 5
 """Scenarios in which the robot looks for grasps."""
-_CHANGES = ("on", "inside", "stacked", "near", "held", "lying", "open", "poured", "pressed")
+_CHANGES = ("on", "inside", "stacked", "near", "held", "handed", "lying", "open", "poured", "pressed")
 """Predicates that ask for something to be done; the others may hold from the start."""
-_TAKEN = ("on", "inside", "stacked", "held")
+_TAKEN = ("on", "inside", "stacked", "held", "handed")
 """Predicates whose first thing has to be taken in a hand."""
 _WAYS = 250
 """Ways to grasp that are tried."""
@@ -101,6 +101,8 @@ def _start(page: Page, params: Mapping[str, Any]) -> Episode:
         half = thing["yaw"] / 2
         body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
         seen[f"truth/{name}"] = np.array([body])
+    seen["truth/base"] = np.eye(4)[None]
+    seen |= {f"truth/palm_{side}": np.zeros((1, 9)) for side in SIDES}
     seen["truth/support"] = np.zeros((1, len(things), 2))
     scenario = SimpleNamespace(params=params)
     start = SimpleNamespace(observations=seen, scenario=scenario, times=np.zeros(1))

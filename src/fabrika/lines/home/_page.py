@@ -32,6 +32,8 @@ _TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
 _CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
 _THINGS = ("thing", "name", "upper", "lower", "other", "vessel")
 """Parameters of predicates that are things."""
+SIDES = {"left": "", "right": ""}
+"""Hands that a goal can name."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
 
@@ -342,6 +344,10 @@ def _expand(
             if arg not in things and arg not in single:
                 _unknown(item, "thing", arg, {**single, **things})
             choices.append(things.get(arg) or single[arg])
+        elif parameter == "side":
+            if arg not in SIDES:
+                _unknown(item, "hand", arg, SIDES)
+            choices.append((arg,))
         elif parameter == "granules":
             filled = {s.name: "" for s in supplies if s.inside}
             if arg not in filled:
