@@ -18,7 +18,7 @@ from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
-from fabrika.sim._reach import BEFORE, CLOSE, EXACT, UP, Act
+from fabrika.sim._reach import BEFORE, EXACT, UP, Act
 from fabrika.sim._scene import height_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ AROUND = ((-0.05, 0.30), (-0.12, 0.12), (-0.10, 0.20))
 """Where they meet: from the middle between the resting palms, in the base frame [m]."""
 HIGHER = (0.0, 0.03, 0.06, 0.09)
 """How much higher than on a table a thing can be grasped in the air [m]."""
+APART = 0.012
+"""What stays free between the hands while both are at the thing [m]."""
 _RIM = 0.02
 """How far below its top it is grasped at least [m]."""
 _OPTIONS, _MOST = 2000, 250
@@ -210,8 +212,9 @@ def _rehearse(
     rehearsal.pose({hands[to].fingers: np.array(grasp.open)})
     joints = {**w.limbs.joints, **drawn, **w._torso()}
     postures = []
-    steps = [(giver, before, {}, 0.006), (giver, taker, {name: -0.004}, CLOSE)]
-    leaving = [(away, taker, {name: -0.008}, CLOSE) for away in _ways_out(giver, w.grips[side])]
+    steps = [(giver, before, {}, APART), (giver, taker, {name: -0.004}, APART)]
+    ways_out = (giver, *_ways_out(giver, w.grips[side]))
+    leaving = [(away, taker, {name: -0.008}, 0.5 * APART) for away in ways_out]
     for number, (one, two, near, margin) in enumerate(steps + leaving):
         if number == len(steps):
             rehearsal.let_go()
@@ -223,7 +226,7 @@ def _rehearse(
         if posture is None:
             return None
         rehearsal.pose(posture)
-        if not rehearsal.clear(margin, near):
+        if not rehearsal.clear(margin, near, own=margin):
             return None
         joints = {**joints, **posture}
         postures.append(posture)

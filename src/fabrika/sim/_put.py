@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import hypot, pi, sin
 
 import numpy as np
@@ -47,6 +48,10 @@ class Surface:
 
 Where = Callable[[], Surface]
 """A surface, as it is when asked."""
+FOLDED = 0.34
+"""How near to where its palm rests an arm that stands fixed works well [m]."""
+WHIRL = 0.5
+"""How far one of its joints may turn in a step of that [rad]."""
 DROPS = (0.0, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
 
@@ -234,13 +239,19 @@ class Placer(Reacher):
                     way_out.append((end, {name: 0.004}, 0.006))
             left = self.rehearse(side, base, way_out, drawn)
             self._look_holding(name, side, held)
-            if left is not None:
+            if left is not None and not self._whirls(side, (postures[0], *left)):
                 if self.route(base) is not None:
                     return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
                 if blocked >= BLOCKED:
                     return None
         return None
+
+    def _whirls(self, side: str, postures: Sequence[Mapping[str, Array]]) -> bool:
+        """Whether an arm that stands fixed would turn far for the little way that it draws back."""
+        arm = self.robot.hands[side].arm
+        turns = [np.abs(b[arm] - a[arm]).max() for a, b in pairwise(postures)]
+        return not self.robot.drives and max(turns) > WHIRL
 
     def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
         """Free points of a surface: cost, place, distance from the edge; the best first."""
@@ -261,8 +272,9 @@ class Placer(Reacher):
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= (0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
-                # What stands fixed reaches best what is near.
-                far = abs(deep - 0.16) if self.robot.drives else hypot(*(at - rest)[:2])
+                # What stands fixed reaches best what is near, but not right before its column.
+                fixed = abs(hypot(*(at - rest)[:2]) - FOLDED)
+                far = abs(deep - 0.16) if self.robot.drives else fixed
                 # Where it was taken, the hand has been.
                 known = 0.15 if back and not index else 0.0
                 found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))
