@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from math import hypot, pi
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
+from fabrika.sim._kinematics import Pose
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._reach import BEFORE, EXACT, UP, Act
@@ -99,7 +101,7 @@ def _close_in(w: Worker, name: str, side: str, to: str, found: _Meeting) -> Act:
         return Frame(at + turned @ (gap * found.grasp.away), turned)
 
     for gap, speed in ((BEFORE, 0.3), (0.0, 0.15)):
-        yield from _both(w, {side: still, to: lambda gap=gap: palm(gap)}, speed)
+        yield from _both(w, {side: still, to: partial(palm, gap)}, speed)
     return ""
 
 
@@ -120,18 +122,16 @@ def _ways_out(palm: Frame, grasp: Grasp) -> Iterator[Frame]:
     yield Frame(loose + palm.turn @ (BEFORE * grasp.away), palm.turn)
 
 
-def _both(
-    w: Worker, goals: Mapping[str, Frame | Callable[[], Frame]], speed: float = 0.2
-) -> Act:
+def _both(w: Worker, goals: Mapping[str, Frame | Callable[[], Frame]], speed: float = 0.2) -> Act:
     """Both palms to their goals in the world."""
 
-    def local(goal: Frame | Callable[[], Frame]) -> tuple[Array, Array]:
+    def local(goal: Frame | Callable[[], Frame]) -> Pose:
         w.model.look(w.limbs.seen)
         frame = w.model.base().inverse() * (goal if isinstance(goal, Frame) else goal())
         return frame.at, frame.turn
 
     w.limbs.refresh()
-    moves = {side: (lambda goal=goal: local(goal)) for side, goal in goals.items()}
+    moves = {side: partial(local, goal) for side, goal in goals.items()}
     yield from w.limbs.move(moves, speed=speed, within=0.004, patience=3.0)
     return ""
 

@@ -131,11 +131,7 @@ class Page:
     @property
     def shapes(self) -> dict[str, str]:
         """Shapes of all things, by name."""
-        return {
-            name: shape_of(supply)
-            for supply in self.supplies
-            for name in supply.names
-        }
+        return {name: shape_of(supply) for supply in self.supplies for name in supply.names}
 
 
 KEYS = {
