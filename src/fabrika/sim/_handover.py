@@ -82,6 +82,7 @@ def hand_over(w: Worker, name: str, to: str) -> Act:
     yield from _leave(w, side, to, *here)
     w.holds.pop(side)
     w.holds[to] = name
+    w.passed.add(name)
     w.look()
     if not w._is_held(name, to):
         w.holds.pop(to)

@@ -234,12 +234,14 @@ class Placer(Reacher):
                 loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
                 half = loose - 0.5 * back
                 way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
-                if not self.robot.drives:  # it cannot make room: all the way that it goes
+                if name in self.passed and not self.robot.drives:  # all the way that it goes
                     end = Frame(loose - back + 0.02 * UP, palm.turn)
                     way_out.append((end, {name: 0.004}, 0.006))
             left = self.rehearse(side, base, way_out, drawn)
             self._look_holding(name, side, held)
-            if left is not None and not self._whirls(side, (postures[0], *left)):
+            if left is not None and not (
+                name in self.passed and self._whirls(side, (postures[0], *left))
+            ):
                 if self.route(base) is not None:
                     return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
@@ -273,7 +275,7 @@ class Placer(Reacher):
             if gap >= (0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
                 # What stands fixed reaches best what is near, but not right before its column.
-                fixed = abs(hypot(*(at - rest)[:2]) - FOLDED)
+                fixed = abs(hypot(*(at - rest)[:2]) - (FOLDED if name in self.passed else 0.0))
                 far = abs(deep - 0.16) if self.robot.drives else fixed
                 # Where it was taken, the hand has been.
                 known = 0.15 if back and not index else 0.0
