@@ -22,7 +22,7 @@ from fabrika.sim._reach import MARGIN, UP, Act, Stand
 from fabrika.sim._scene import height_of, reach_of
 
 if TYPE_CHECKING:
-    from fabrika.sim._put import Placer
+    from fabrika.sim._work import Worker
 
 TILTS = (0.0, 0.5, 1.0, 1.5, 1.95)
 """Tilts that are rehearsed; at the last one all runs out [rad]."""
@@ -64,7 +64,7 @@ class Tip:
         return Frame(at, tipped @ self.turn)
 
 
-def pour(w: Placer, source: str, vessel: str, done: Callable[[], bool]) -> Act:
+def pour(w: Worker, source: str, vessel: str, done: Callable[[], bool]) -> Act:
     """Pour from a held vessel into another one, until it is ``done``; then hold it upright."""
     side = next(s for s, n in w.holds.items() if n == source)
     found = _find(w, side, source, vessel)
@@ -104,7 +104,7 @@ def pour(w: Placer, source: str, vessel: str, done: Callable[[], bool]) -> Act:
 class _Tilt:
     """A vessel in a hand, being tipped."""
 
-    def __init__(self, w: Placer, side: str, tip: Tip, held: Frame) -> None:
+    def __init__(self, w: Worker, side: str, tip: Tip, held: Frame) -> None:
         self._w, self._side, self._tip, self._held = w, side, tip, held
         self.at = 0.0
 
@@ -127,7 +127,7 @@ class _Tilt:
         return ""
 
 
-def _find(w: Placer, side: str, source: str, vessel: str) -> tuple[Tip, Stand] | None:
+def _find(w: Worker, side: str, source: str, vessel: str) -> tuple[Tip, Stand] | None:
     """How to tip it, and where to stand for that: the cheapest that touches nothing."""
     model = w.look()
     held = w._in_palm(side, source).inverse()
@@ -141,6 +141,7 @@ def _find(w: Placer, side: str, source: str, vessel: str) -> tuple[Tip, Stand] |
             break
         tip = by_frame[id(given)]
         upright = tip.frame(0.0) * held
+        goals: list[tuple[Frame, dict[str, float], float]]
         goals = [(Frame(upright.at + 0.06 * UP, upright.turn), {}, MARGIN)]
         goals += [(tip.frame(tilt) * held, {}, 0.01) for tilt in TILTS]
         postures = w.rehearse(side, base, goals, drawn)
@@ -151,7 +152,7 @@ def _find(w: Placer, side: str, source: str, vessel: str) -> tuple[Tip, Stand] |
 
 
 def _tips(
-    w: Placer, side: str, source: str, vessel: str, facing: float
+    w: Worker, side: str, source: str, vessel: str, facing: float
 ) -> Iterator[tuple[float, Tip]]:
     """Directions and turns, with their cost."""
     model = w.model

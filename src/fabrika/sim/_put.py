@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import atan2, hypot, pi, sin
 
 import numpy as np
@@ -73,6 +74,10 @@ LOW = 0.30
 """Free height below which a hand from above leaves flat, its fingers straight [m]."""
 Where = Callable[[], Surface]
 """A surface, as it is when asked."""
+FOLDED = 0.34
+"""How near to where its palm rests an arm that stands fixed works well [m]."""
+WHIRL = 0.5
+"""How far one of its joints may turn in a step of that [rad]."""
 DROPS = (0.0, 0.02, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
 RISES = (0.05, 0.10, 0.15)
@@ -297,15 +302,26 @@ class Placer(Reacher):
                 loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
                 half = loose - 0.5 * back
                 way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+                if name in self.passed and not self.robot.drives:  # all the way that it goes
+                    end = Frame(loose - back + 0.02 * UP, palm.turn)
+                    way_out.append((end, {name: 0.004}, 0.006))
             left = self.rehearse(side, base, way_out, drawn)
             self._look_holding(name, side, held)
-            if left is not None:
+            if left is not None and not (
+                name in self.passed and self._whirls(side, (postures[0], *left))
+            ):
                 if self.route(base) is not None:
                     return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
                 spare[key], blocked = False, blocked + 1
                 if blocked >= BLOCKED:
                     return None
         return None
+
+    def _whirls(self, side: str, postures: Sequence[Mapping[str, Array]]) -> bool:
+        """Whether an arm that stands fixed would turn far for the little way that it draws back."""
+        arm = self.robot.hands[side].arm
+        turns = [np.abs(b[arm] - a[arm]).max() for a, b in pairwise(postures)]
+        return not self.robot.drives and max(turns) > WHIRL
 
     def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
         """Free points of a surface: cost, place, distance from the edge; the best first."""
@@ -328,10 +344,12 @@ class Placer(Reacher):
             gap = min((hypot(at[0] - u, at[1] - v) - r - radius for u, v, r in others), default=1.0)
             if gap >= (-0.06 if surface.hollow else 0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
-                # What stands fixed reaches best what is near; else the middle is as good as any.
+                # What stands fixed reaches best what is near, but not right before its column;
+                # to what drives the middle is as good as any.
                 best = INNER if surface.hollow else NEAREST
                 near = abs(deep - best) + 0.3 * abs(y)
-                far = near if self.robot.drives else hypot(*(at - rest)[:2])
+                fixed = abs(hypot(*(at - rest)[:2]) - (FOLDED if name in self.passed else 0.0))
+                far = near if self.robot.drives else fixed
                 # Where it was taken, the hand has been.
                 known = 0.15 if back and not index else 0.0
                 found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))

@@ -90,6 +90,8 @@ class Reacher:
         self.limbs.start(first, self._torso())
         self.model = Model(robot, scenery, first)
         self.holds: dict[str, str] = {}
+        self.passed: set[str] = set()
+        """What went from hand to hand: the hand that has it now may be nearer than is easy."""
         self.came_from: dict[str, tuple[str, Array]] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)

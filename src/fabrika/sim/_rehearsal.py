@@ -122,23 +122,25 @@ class Rehearsal:
         body = self._palms[side]
         return self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy()
 
-    def clear(self, margin: float, near: Mapping[str, float] | None = None) -> bool:
+    def clear(
+        self, margin: float, near: Mapping[str, float] | None = None, own: float = _SELF
+    ) -> bool:
         """True if in this posture the robot, and what it holds, keeps off all else.
 
         By ``margin`` [m], from bodies in ``near`` by what it says; less than zero lets them
-        overlap by so much. From itself by less.
+        overlap by so much. From itself by ``own`` at most.
         """
         limits = np.full(self._model.nbody, margin)
         for name, limit in (near or {}).items():
             limits[self._model.body(name).id] = limit
-        self._collide(max(margin, _SELF))
+        self._collide(max(margin, own))
         contact = self._data.contact
         if not len(contact.dist):
             return True
         one, two = self._body[contact.geom].T
         both = self._mine[one] & self._mine[two]
         limit = np.minimum(limits[one], limits[two])
-        limit = np.where(both, np.minimum(limit, _SELF), limit)
+        limit = np.where(both, np.minimum(limit, own), limit)
         same = both & (self._near[one] == self._near[two]) & (self._near[one] >= 0)
         return not ((contact.dist < limit) & ~same).any()
 

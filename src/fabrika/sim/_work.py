@@ -15,6 +15,7 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
+from fabrika.sim._handover import hand_over
 from fabrika.sim._insert import Fitter, Joining
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
@@ -65,6 +66,10 @@ class Worker(Fitter):
     def pour(self, source: str, vessel: str, done: Callable[[], bool]) -> Act:
         """Pour what is in a held vessel into another one, until it is ``done``."""
         return pour(self, source, vessel, done)
+
+    def hand_over(self, name: str, to: str) -> Act:
+        """Give a held thing from one hand to another, in the air."""
+        return hand_over(self, name, to)
 
     # -- take --------------------------------------------------------------------------------
 

@@ -100,12 +100,14 @@ def task_of(page: Page) -> Task:
                 for goal in goals
             ),
             # Grains are meant to fall; where they end is a goal.
-            *safety(
-                *(n for n in names if scenery.things[n] != "grain"), robot=robot, fall=page.fall
-            ),
+            *safety(*_solid(scenery), robot=robot, fall=page.fall),
             *quality(),
         ),
     )
+
+
+def _solid(scenery: Scenery) -> list[str]:
+    return sorted(name for name, shape in scenery.things.items() if shape != "grain")
 
 
 def joints_of(page: Page) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ DEEP, STRAIGHT = 0.8, 0.1
 """Share of its way that a peg is in when it is inserted, and how far its axis may lean [rad]."""
 BEYOND = 0.01
 """How far a needle's tip sticks out of the eye when it is threaded [m]."""
+APART = 0.04
+"""How much nearer the hand that holds a thing is to it than the others [m]."""
 STILL = 0.02
 """A part moves slower than this when it is at rest [rad/s or m/s]."""
 
@@ -264,14 +266,62 @@ def _support(episode: Episode, thing: str) -> Array:
     return episode.observations["truth/support"][:, index]
 
 
-def held(thing: str) -> Condition:
-    """A robot bears the thing, and nothing else does."""
+def held(thing: str, side: str = "") -> Condition:
+    """A robot bears the thing, and nothing else does; with the hand of that side, if one is said.
+
+    That hand is then nearer to the thing than any other, by `APART`.
+    """
 
     def condition(episode: Episode) -> Mask:
         things, robots = _support(episode, thing).T
-        return np.asarray((things < FREE) & (robots > 10 * FREE))
+        found = (things < FREE) & (robots > 10 * FREE)
+        return np.asarray(found & _nearest(episode, thing, side) if side else found)
 
     return condition
+
+
+def handed(thing: str, side: str) -> Condition:
+    """Up to now another hand held the thing once, and then this one: nothing else between them."""
+
+    def condition(episode: Episode) -> Mask:
+        mine, held_at_all = held(thing, side)(episode), held(thing)(episode)
+        others = [_nearest(episode, thing, other) for other in _hands(episode) if other != side]
+        given, found = False, np.zeros(len(episode.times), bool)
+        done = False
+        for tick, (holds, own) in enumerate(zip(held_at_all, mine, strict=True)):
+            given = bool(holds) and (given or any(other[tick] for other in others))
+            done = done or (given and bool(own))
+            found[tick] = done
+        return found
+
+    return condition
+
+
+def _hands(episode: Episode) -> dict[str, Array]:
+    """(T + 1, 3) palms in the world [m], by side."""
+    seen, start = episode.observations, "truth/palm_"
+    base = seen["truth/base"]
+    return {
+        name.removeprefix(start): np.einsum("tij,tj->ti", base[:, :3, :3], palm[:, :3])
+        + base[:, :3, 3]
+        for name, palm in seen.items()
+        if name.startswith(start)
+    }
+
+
+def _nearest(episode: Episode, thing: str, side: str) -> Mask:
+    """Whether a hand is nearer to a thing's axis than all the others, by `APART`."""
+    bottom, hands = position(episode, thing), _hands(episode)
+    if side not in hands:
+        raise UnknownNameError("hand", side, hands)
+    axis = middle(episode, thing) - bottom
+    far = {}
+    for name, palm in hands.items():
+        along = np.einsum("ti,ti->t", palm - bottom, axis) / np.einsum("ti,ti->t", axis, axis)
+        point = bottom + np.clip(along, 0.0, 2.0)[:, None] * axis
+        far[name] = np.linalg.norm(palm - point, axis=1)
+    others = [away for name, away in far.items() if name != side]
+    return np.asarray(far[side] + APART < np.min(others, axis=0))
 
 
 def let_go(thing: str) -> Condition:
@@ -319,6 +369,7 @@ def pressed(joint: str) -> Condition:
 PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "at_rest": at_rest,
     "closed": closed,
+    "handed": handed,
     "held": held,
     "inserted": inserted,
     "inside": inside,

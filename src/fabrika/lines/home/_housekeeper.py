@@ -8,7 +8,7 @@ what is there and not from what it did, a push, a slip or a missed grasp is one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -78,9 +78,9 @@ def _keep_house(
     me.doing = "get ready"
     yield from worker.settle()
     failures: dict[str, int] = {}
-    pressed: set[str] = set()
+    done: set[str] = set()
     for _ in range(_MOST):
-        step = next(_steps(page, worker, pressed, failures), None)
+        step = next(_steps(page, worker, done, failures), None)
         if step is None:
             me.doing = "done"
             yield from worker.settle()
@@ -111,18 +111,18 @@ def _there(worker: Worker, name: str) -> bool:
 
 
 def _steps(
-    page: Page, worker: Worker, pressed: set[str], failures: Mapping[str, int]
+    page: Page, worker: Worker, done: set[str], failures: Mapping[str, int]
 ) -> Iterator[Step]:
     """What may be done next, the best first; of things, first what did not fail before."""
     sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
-    order = {"poured": 1, "open": 3, "pressed": 4, "closed": 5}
+    order = {"handed": -1, "poured": 1, "open": 3, "pressed": 4, "closed": 5}
 
     def rank(goal: Goal) -> tuple[int, int]:
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
             later = 2  # What is poured from goes to its place when it is empty.
         about = _said(worker, str(goal.args[0]))
-        return later, 0 if later else sum(n for words, n in failures.items() if about in words)
+        return later, 0 if later > 0 else sum(n for words, n in failures.items() if about in words)
 
     goals = sorted(page.goals, key=rank)
     for goal in goals:
@@ -135,18 +135,50 @@ def _steps(
             if unfinished or not _holds(goal, worker):
                 yield from _bring(worker, goal.predicate, names[0], names[1], page)
         elif goal.predicate == "held":
-            if names[0] not in worker.holds.values():
-                yield from _fetch(worker, names[0])
+            yield from _hold(worker, names[0], names[1] if len(names) > 1 else "")
+        elif goal.predicate == "handed" and goal.words not in done:
+            yield from _hand(worker, goal, done)
         elif goal.predicate == "poured":
             yield from _pour(worker, goal, page)
         elif goal.predicate == "open" and not _holds(goal, worker):
             yield _opening(worker, names[0])
-        elif goal.predicate == "pressed" and names[0] not in pressed:
-            yield Step(
-                f"press {_said(worker, names[0])}", partial(_press, worker, names[0], pressed)
-            )
+        elif goal.predicate == "pressed" and names[0] not in done:
+            words = f"press {_said(worker, names[0])}"
+            yield Step(words, partial(_press, worker, names[0], done))
         elif goal.predicate == "closed" and not _holds(goal, worker):
             yield Step(f"close {_said(worker, names[0])}", partial(worker.close, names[0]))
+
+
+def _hold(worker: Worker, thing: str, side: str) -> Iterator[Step]:
+    """Steps that end with the thing in a hand, of that side if one is said."""
+    if thing not in worker.holds.values():
+        yield from _fetch(worker, thing, sides=(side,) if side else ())
+    elif side and worker.holds.get(side) != thing:
+        yield _handing(worker, thing, side)
+
+
+def _hand(worker: Worker, goal: Goal, done: set[str]) -> Iterator[Step]:
+    """Steps that end with the thing given from another hand to this one."""
+    thing, side = map(str, goal.args)
+    others = tuple(other for other in worker.robot.hands if other != side)
+
+    def run() -> Act:
+        failed = yield from worker.hand_over(thing, side)
+        if not failed:
+            done.add(goal.words)
+        return failed
+
+    if thing not in worker.holds.values():
+        yield from _fetch(worker, thing, sides=others)
+    elif worker.holds.get(side) == thing:
+        yield _handing(worker, thing, others[0])
+    else:
+        yield replace(_handing(worker, thing, side), run=run)
+
+
+def _handing(worker: Worker, thing: str, side: str) -> Step:
+    words = f"give {_said(worker, thing)} to the {side} hand"
+    return Step(words, lambda: worker.hand_over(thing, side))
 
 
 def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
@@ -184,10 +216,10 @@ def _said(worker: Worker, name: str) -> str:
     return "the " + words.replace("_", " ")
 
 
-def _press(worker: Worker, joint: str, pressed: set[str]) -> Act:
+def _press(worker: Worker, joint: str, done: set[str]) -> Act:
     failed = yield from worker.press(joint)
     if not failed:
-        pressed.add(joint)
+        done.add(joint)
     return failed
 
 
@@ -204,13 +236,22 @@ def _shut(worker: Worker, place: str) -> str:
     return ""
 
 
-def _fetch(worker: Worker, thing: str, to: To | None = None) -> Iterator[Step]:
-    """Steps that end with the thing in a hand. ``to``: what it will be put on."""
+def _fetch(
+    worker: Worker, thing: str, to: To | None = None, sides: tuple[str, ...] = ()
+) -> Iterator[Step]:
+    """Steps that end with the thing in a hand: what it will be put on, hands that are better."""
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
-    yield Step(f"take {_said(worker, thing)}", lambda: worker.take(thing, to=to))
+
+    def run() -> Act:
+        failed = yield from worker.take(thing, sides, to=to)
+        if failed == "no-grasp" and sides:
+            failed = yield from worker.take(thing, to=to)
+        return failed
+
+    yield Step(f"take {_said(worker, thing)}", run)
 
 
 def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:

@@ -17,10 +17,11 @@ import numpy as np
 from fabrika._episode import Episode
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
+from fabrika._signals import Signals
 from fabrika._task import Task
 from fabrika.lines.home._chores import condition, joints_of, task_of
 from fabrika.lines.home._goals import moment
-from fabrika.lines.home._page import Goal, Page, read_page
+from fabrika.lines.home._page import SIDES, Goal, Page, read_page
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import Kinematics, Robot
 from fabrika.sim._scene import CrowdedError
@@ -32,9 +33,12 @@ DRAWN = 40
 """Scenarios of each split that are drawn and looked at."""
 REACHED = 5
 """Scenarios in which the robot looks for grasps."""
-_CHANGES = ("on", "inside", "stacked", "near", "held", "lying", "open", "poured", "pressed")
+_CHANGES = (
+    *("on", "inside", "stacked", "near", "held", "handed"),
+    *("lying", "open", "poured", "pressed"),
+)
 """Predicates that ask for something to be done; the others may hold from the start."""
-_TAKEN = ("on", "inside", "stacked", "held")
+_TAKEN = ("on", "inside", "stacked", "held", "handed")
 """Predicates whose first thing has to be taken in a hand."""
 _WAYS = 250
 """Ways to grasp that are tried."""
@@ -96,11 +100,13 @@ def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> l
 def _start(page: Page, params: Mapping[str, Any]) -> Episode:
     """The first moment of an episode, as the goals' predicates see it."""
     things = params["things"]
-    seen = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
+    seen: Signals = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
     for name, thing in things.items():
         half = thing["yaw"] / 2
         body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
         seen[f"truth/{name}"] = np.array(body)
+    seen["truth/base"] = np.eye(4)
+    seen |= {f"truth/palm_{side}": np.zeros(9) for side in SIDES}
     return moment({**seen, "truth/support": np.zeros((len(things), 2))}, params)
 
 

@@ -36,6 +36,8 @@ _THINGS = ("thing", "name", "upper", "lower", "other", "vessel", *_SHAPED)
 """Parameters of predicates that are things."""
 _TAKEN = ("base", "contact", "overrun", "size", "support", "torque", "velocity")
 """Names of what is recorded of the robot: no thing's."""
+SIDES = {"left": "", "right": ""}
+"""Hands that a goal can name."""
 _MOST = 64
 """Most phrasings that templates may expand to."""
 
@@ -352,6 +354,10 @@ def _expand(
             if parameter in _SHAPED and shape != parameter:
                 item.wrong(f"{name} takes a thing of the shape {parameter}; {arg!r} is of {shape}.")
             choices.append(names)
+        elif parameter == "side":
+            if arg not in SIDES:
+                _unknown(item, "hand", arg, SIDES)
+            choices.append((arg,))
         elif parameter == "granules":
             filled = {s.name: "" for s in supplies if s.inside}
             if arg not in filled:
