@@ -1,8 +1,9 @@
 """Which part of its randomised range a scenario of a page is from: cells of a grid.
 
 Two ranges are cut into `GRID` x `GRID` cells: where the first thing that the goals name stands on
-its spot (of several spots, each is a range), and where a robot that drives begins. Row 1 is the furthest
-from who stands before the spot, or, of the robot, from the back wall; column 1 is the left one.
+its spot (of several spots, each is a range), and where a robot that drives begins. Row 1 is the
+furthest from who stands before the spot, or, of the robot, from the back wall; column 1 is the
+left one.
 """
 
 from __future__ import annotations
