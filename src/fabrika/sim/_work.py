@@ -99,7 +99,7 @@ class Worker(Fitter):
             if side not in self.holds
             for grasp in ways_to_hold(self.robot.hands[side], params, frame, facing)
         ]
-        options = []
+        options, strains = [], dict[int, float]()
         for way, stand, turn, index in self._drawn_options(len(ways)):
             side, grasp = ways[way]
             drawn = self._drawn(side)[index]
@@ -107,7 +107,9 @@ class Worker(Fitter):
             cost, base = self._stand(side, palm.at, facing, stand, turn)
             cost += grasp.cost
             if not self.robot.drives:
-                cost += 0.3 * self._askew(side, palm) + self._strain(name, side, grasp, to)
+                if way not in strains:
+                    strains[way] = self._strain(name, side, grasp, to)
+                cost += 0.3 * self._askew(side, palm) + strains[way]
             else:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
