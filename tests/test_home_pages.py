@@ -274,6 +274,8 @@ def test_what_cannot_work_is_found_with_its_line(
 def test_no_cell_of_the_randomised_start_is_out_of_reach(path: Path) -> None:
     """Every cell of every range is drawn sooner or later, and no scenario is outside of all."""
     page = read_page(path.read_text(), str(path))
+    if page.robot == "aloha":
+        pytest.importorskip("gym_aloha", reason="the extra aloha is not installed")
     task = task_of(page)
     everything = {
         (r, (i + 1, j + 1)) for r in ranges(page) for i in range(GRID) for j in range(GRID)

@@ -27,6 +27,8 @@ THROUGH = 0.03
 """How far a needle's tip is brought beyond the eye [m]."""
 FELT, PUSH = 2.0, 12.0
 """Force on the thing at which it is left to what it touches, and at which it is stuck [N]."""
+ASTRAY = 0.006
+"""How far aside of its way a thing may come before it is drawn back [m]."""
 _AIMS = 20
 """Places that are tried to find the hole."""
 _ASIDE = 0.0005
@@ -211,8 +213,8 @@ class Fitter(Placer):
                 return "slipped"
 
             def going() -> bool:
-                deep, _, force = seen()
-                return deep < fit().most and force < PUSH
+                deep, aside, force = seen()
+                return deep < fit().most and aside < ASTRAY and force < PUSH
 
             def ahead() -> Frame:
                 """Straight on; where it touches nothing, also towards its aim."""
@@ -227,7 +229,7 @@ class Fitter(Placer):
             yield from self.goto(
                 side, ahead, speed=0.05, within=0.0, while_true=going, patience=4.0
             )
-            deep, _, _ = seen()
-            if deep >= fit().deep:
+            deep, aside, _ = seen()
+            if deep >= fit().deep and aside < ASTRAY:
                 return ""
         return "stuck"

@@ -29,7 +29,6 @@ Act = Generator[Signals, Signals, str]
 """A skill: yields actions, is sent observations, returns why it failed, or nothing."""
 
 Given = TypeVar("Given")
-
 UP = np.array([0.0, 0.0, 1.0])
 MARGIN = 0.018
 """What has to stay free around the robot on its way [m]."""
@@ -431,9 +430,8 @@ class Reacher:
         for way, stand, turn, index in dict.fromkeys(map(tuple, self._drawn_options(len(ways)))):
             side, palm, cost, given = ways[way]
             more, base = self._stand(side, palm.at, facing, stand, turn)
-            options.append(
-                (cost + more + 0.04 * index, side, given, base, self._drawn(side)[index])
-            )
+            cost += more + 0.04 * index
+            options.append((cost, side, given, base, self._drawn(side)[index]))
         options.sort(key=lambda option: option[0])
         spare: dict[bytes, bool] = {}
         for _, side, given, base, drawn in options:
@@ -458,12 +456,11 @@ class Reacher:
             if tried > most:
                 break
             postures = self.rehearse(side, base, goals(palm), drawn)
-            if postures is not None:
-                if self.route(base) is not None:
-                    return side, palm, Stand(base, postures, drawn)
-                blocked += 1
-                if blocked >= BLOCKED:
-                    break
+            if postures is not None and self.route(base) is not None:
+                return side, palm, Stand(base, postures, drawn)
+            blocked += postures is not None
+            if blocked >= BLOCKED:
+                break
         self.look()
         return None
 

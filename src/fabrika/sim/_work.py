@@ -138,7 +138,7 @@ class Worker(Fitter):
                 self.robot.hands[side], params, frame, facing, support in model.parts
             )
         ]
-        options = []
+        options, strains = [], dict[int, float]()
         for way, stand, turn, index in self._drawn_options(len(ways)):
             side, grasp, facing, more = ways[way]
             drawn = self._drawn(side)[index]
@@ -148,7 +148,9 @@ class Worker(Fitter):
             if up:  # held high, so that the forearm clears the edge
                 cost -= 2.5 * grasp.palm.at[2]
             if not self.robot.drives:
-                cost += 0.3 * self._askew(side, palm) + self._strain(name, side, grasp, to)
+                if way not in strains:
+                    strains[way] = self._strain(name, side, grasp, to)
+                cost += 0.3 * self._askew(side, palm) + strains[way]
             else:
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))

@@ -17,7 +17,7 @@ import numpy as np
 from fabrika._episode import Episode
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
-from fabrika._signals import Signals
+from fabrika._signals import Array
 from fabrika._task import Task
 from fabrika.lines.home._chores import condition, joints_of, task_of
 from fabrika.lines.home._goals import moment
@@ -100,7 +100,7 @@ def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> l
 def _start(page: Page, params: Mapping[str, Any]) -> Episode:
     """The first moment of an episode, as the goals' predicates see it."""
     things = params["things"]
-    seen: Signals = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
+    seen: dict[str, Array] = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
     for name, thing in things.items():
         half = thing["yaw"] / 2
         body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
