@@ -76,7 +76,6 @@ MISTAKES = {
     "shapes mixed": ("from: cup\n", "from: [cup, plate]\n", "shapes"),
     "nothing to train on": ("cup_measuring", "cup", "nothing is left of 'cup'"),
     "a spot": ("on: counter.top", "on: counter.tpo", "did you mean 'counter.top'"),
-    "a spot that moves": ("on: counter.top", "on: drawers.middle", "no spot 'drawers.middle'"),
     "a count": ("count: [0, 2]", "count: [2, 0]", "a count is"),
     "not a number": ("count: [0, 2]", "count: [0, many]", "is not a number"),
     "a number out of range": ("goal:", "pushes: 3\ngoal:", "3 is not between 0 and 1"),

@@ -27,7 +27,6 @@ from fabrika.sim._skills import Limbs
 
 Act = Generator[Signals, Signals, str]
 """A skill: yields actions, is sent observations, returns why it failed, or nothing."""
-
 Given = TypeVar("Given")
 UP = np.array([0.0, 0.0, 1.0])
 MARGIN = 0.018
@@ -459,7 +458,7 @@ class Reacher:
             if postures is not None and self.route(base) is not None:
                 return side, palm, Stand(base, postures, drawn)
             blocked += postures is not None
-            if blocked >= BLOCKED:
+            if blocked == BLOCKED:
                 break
         self.look()
         return None
