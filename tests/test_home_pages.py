@@ -246,11 +246,19 @@ def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
     [
         ("on(cup, table.top)", "on(cup, counter.top)", "page/goal", "- on(cup, counter.top)"),
         ("  - on(cup, table.top)\n", "", "page/goal", "- upright(cup)"),
+        ("- upright(cup)", "- lying(cup)", "page/goal", "- lying(cup)"),
         ("from: can\n    count: [0, 2]", "from: pot\n    count: 14", "page/room", "from: pot"),
         ("[counter, drawers]", "[counter, sink, a: table, b: table]", "page/room", "[counter,"),
         ("on: counter.top", "on: counter.top\n    within: 0.6", "page/reach", "- on(cup"),
     ],
-    ids=["true at the start", "nothing to do", "no room", "a short wall", "out of reach"],
+    ids=[
+        "true at the start",
+        "nothing to do",
+        "no skill",
+        "no room",
+        "a short wall",
+        "out of reach",
+    ],
 )
 def test_what_cannot_work_is_found_with_its_line(
     tmp_path: Path, old: str, new: str, code: str, at: str
