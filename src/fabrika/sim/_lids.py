@@ -85,7 +85,8 @@ class Ride:
         """The palm in the part's frame where the part is ``at`` [rad]."""
         done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
         tilt, deep, below = (
-            a + done * (b - a) for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]))
+            a + done * (b - a)
+            for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]), strict=True)
         )
         bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
         inwards = -(handle - (handle @ out) * out - (handle @ bar) * bar)
@@ -206,7 +207,7 @@ def _find_to(
         palm = body * ride.palm(part, hands[ride.side], start)
         ways.append((ride.side, palm, cost, ride))
     tried = blocked = 0
-    for side, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
+    for _, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
         tried += 1
         if tried > 300:
             break

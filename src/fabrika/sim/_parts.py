@@ -46,8 +46,9 @@ LEAVE = 0.24
 OPEN = 0.77
 """Share of its way at which a part is open enough: a little more than the goals ask for."""
 _THUMB = (0.25, 0.5, 0.75, 1.0)
-TRIES, WIDER = 300, 60
-"""Grips that are tried; as many if one was found that opens wide enough, for a better one."""
+TRIES, WIDER = 150, 60
+"""Grips of each hand that are tried, so that the favoured one does not take all the tries of the
+other; and in all, if one was found that opens wide enough, for a better one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,9 +282,13 @@ def _find_grip(worker: Worker, joint: str, goal: float, least: float) -> Grip | 
         for palm, cost in _palms(hand, worker, joint)
     ]
     best, blocked = None, 0
-    for tried, (side, palm, base, drawn) in enumerate(worker.stands_for(ways, facing)):
-        if tried >= (TRIES if best is None else WIDER):
+    tried = dict.fromkeys(worker.robot.hands, 0)
+    for side, palm, base, drawn in worker.stands_for(ways, facing):
+        if best and sum(tried.values()) >= WIDER:
             break
+        if tried[side] >= TRIES:
+            continue
+        tried[side] += 1
         grip = _try_grip(worker, joint, (goal, least), side, palm, base, drawn)
         if grip is None or (best and abs(grip.goal) <= abs(best.goal)):
             continue

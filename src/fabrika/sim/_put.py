@@ -79,8 +79,24 @@ RISES = (0.05, 0.10, 0.15)
 """Heights over its place at which a thing is looked at that goes down between walls [m]."""
 DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 """How far a thing may be let fall into a drum, whose sides slope [m]."""
-NEAREST, INNER = 0.16, 0.22
-"""How far behind the edge of a surface, and in a drum, a thing is put best [m]."""
+NEAREST, INNER = 0.16, 0.30
+"""How far behind the edge of a surface a thing is put best, and in a drum [m]: there as deep as
+arms reach, so that it leaves room for what comes after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WayDown:
+    """One way to set a held thing down."""
+
+    cost: float
+    frame: Frame
+    """Of the thing where it is let go of, in the world."""
+    palm: Frame
+    base: Array
+    drop: float
+    """How far it falls from there [m]."""
+    drawn: dict[str, Array]
+    """What the spare joints are drawn to."""
 
 
 class Placer(Reacher):
@@ -212,17 +228,55 @@ class Placer(Reacher):
     ) -> tuple[Frame, float, Stand] | None:
         """Where the thing is to come to, how far it falls from there, where the base stands.
 
-        ``held``: the palm in the thing's frame, if it is not held yet.
+        The cheapest way down that touches nothing. ``held``: the palm in the thing's frame, if it
+        is not held yet.
         """
-        model = self._look_holding(name, side, held)
-        rehearsal, hand = model.rehearsal, self.robot.hands[side]
+        rehearsal = self._look_holding(name, side, held).rehearsal
+        ways = self._ways_down(name, side, surface, held)
+        spare: dict[bytes, bool] = {}
+        # Every height gets its share: where none of the low ones will do, a high one may.
+        most = 2 * most if surface.hollow else most
+        left = dict.fromkeys(surface.drops, max(1, most // len(surface.drops)))
+        blocked = 0
+        for way in ways:
+            key = np.round(way.base, 2).tobytes()
+            if not left[way.drop]:
+                continue
+            first = before(way.base) if surface.hollow else way.base
+            if key not in spare and self.robot.drives:
+                rehearsal.pose(self._at(first, self._arms()))
+                spare[key] = rehearsal.clear(0.004)
+            if not spare.get(key, True):
+                continue
+            left[way.drop] -= 1
+            stand = self._brings(name, side, surface, way)
+            if stand is None:
+                continue
+            free = (
+                goes_in(self, name, side, way.frame, way.drop, stand, surface.body)
+                if surface.hollow
+                else self._comes_away(name, side, surface, way)
+            )
+            self._look_holding(name, side, held)
+            if free and self.route(first) is not None:
+                return way.frame, way.drop, stand
+            if free:
+                spare[key], blocked = False, blocked + 1
+            if blocked >= BLOCKED:
+                return None
+        return None
+
+    def _ways_down(
+        self, name: str, side: str, surface: Surface, held: Frame | None
+    ) -> list[_WayDown]:
+        """Random places, turns, falls and stands for what a hand holds; the cheapest first."""
+        model = self.model
         palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw, set_down = self._hand_yaw(side), self._set(name, side)
         if held is not None and self.robot.drives:
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
-        drops = surface.drops
-        options = []
+        drops, found = surface.drops, []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
@@ -240,71 +294,41 @@ class Placer(Reacher):
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             else:
                 total += self._askew(side, palm)
-            options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
-        options.sort(key=lambda option: option[0])
-        grasp = self.grips[side]
+            found.append(_WayDown(total, frame, palm, base, drop, self._drawn(side)[index]))
+        return sorted(found, key=lambda way: way.cost)
+
+    def _brings(self, name: str, side: str, surface: Surface, way: _WayDown) -> Stand | None:
+        """Postures in which a hand brings what it holds there, and over it; None if it cannot."""
         # Fingertips that hold something low are as low as it is; over walls they stay above.
-        low = grasp.above and not surface.walls
+        low = self.grips[side].above and not surface.walls
         near = {surface.body: -0.03 if low else 0.006, name: 0.001}
-        spare: dict[bytes, bool] = {}
-        tried = blocked = 0
-        for _, frame, palm, base, drop, drawn in options:
-            key = np.round(base, 2).tobytes()
-            if key not in spare and self.robot.drives:
-                first = before(base) if surface.hollow else base
-                rehearsal.pose(self._at(first, self._arms()))
-                spare[key] = rehearsal.clear(0.004)
-            if not spare.get(key, True):
-                continue
-            tried += 1
-            if tried > (2 * most if surface.hollow else most):
-                return None
-            there = Frame(palm.at + 0.003 * UP, palm.turn)
-            rises = RISES if surface.walls else (surface.above,)
-            over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
-            postures = self.rehearse(side, base, ((there, near, 0.003), *over), drawn)
-            if postures is None:
-                continue
-            if surface.hollow:
-                there_in = Stand(base, postures, drawn)
-                fits = goes_in(self, name, side, frame, drop, there_in, surface.body)
-                self._look_holding(name, side, held)
-                if fits and self.route(before(base)) is not None:
-                    return frame, drop, there_in
-                if fits:
-                    spare[key], blocked = False, blocked + 1
-                if blocked >= BLOCKED:
-                    return None
-                continue
-            back = BEFORE * palm.turn @ np.array(hand.approach)
-            straight_up = surface.walls or grasp.above
-            away = (
-                Frame(palm.at + 0.12 * UP, palm.turn)
-                if straight_up
-                else Frame(palm.at - back, palm.turn)
-            )
-            rehearsal.let_go()
-            rehearsal.put(name, frame.at, frame.turn)
-            # The open hand may touch what it lets go of, and nothing beside it.
-            rehearsal.pose({hand.fingers: np.array(grasp.open)})
-            beside = {surface.body: 0.002, name: -0.02}
-            way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
-            if surface.low and grasp.above:
-                rehearsal.pose({hand.fingers: np.array(hand.open)})
-                way_out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
-            elif not straight_up:
-                loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
-                half = loose - 0.5 * back
-                way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
-            left = self.rehearse(side, base, way_out, drawn)
-            self._look_holding(name, side, held)
-            if left is not None:
-                if self.route(base) is not None:
-                    return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
-                spare[key], blocked = False, blocked + 1
-                if blocked >= BLOCKED:
-                    return None
-        return None
+        palm = way.palm
+        there = Frame(palm.at + 0.003 * UP, palm.turn)
+        rises = RISES if surface.walls else (surface.above,)
+        over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
+        postures = self.rehearse(side, way.base, ((there, near, 0.003), *over), way.drawn)
+        return None if postures is None else Stand(way.base, postures, way.drawn)
+
+    def _comes_away(self, name: str, side: str, surface: Surface, way: _WayDown) -> bool:
+        """Whether the open hand leaves the thing where it put it, and touches nothing beside it."""
+        rehearsal, hand = self.model.rehearsal, self.robot.hands[side]
+        grasp, palm = self.grips[side], way.palm
+        rehearsal.let_go()
+        rehearsal.put(name, way.frame.at, way.frame.turn)
+        rehearsal.pose({hand.fingers: np.array(grasp.open)})
+        beside = {surface.body: 0.002, name: -0.02}
+        back = BEFORE * palm.turn @ np.array(hand.approach)
+        straight_up = surface.walls or grasp.above
+        off = 0.12 * UP if straight_up else -back
+        out = [(Frame(palm.at + off, palm.turn), {surface.body: 0.006, name: -0.008}, 0.004)]
+        if surface.low and grasp.above:
+            rehearsal.pose({hand.fingers: np.array(hand.open)})
+            out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
+        elif not straight_up:
+            loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
+            half = loose - 0.5 * back
+            out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+        return self.rehearse(side, way.base, out, way.drawn) is not None
 
     def _targets(self, name: str, side: str, surface: Surface) -> list[tuple[float, Array, float]]:
         """Free points of a surface: cost, place, distance from the edge; the best first."""
