@@ -35,8 +35,8 @@ PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
 JAMMED = 110.0
 """Force at which a hand goes no further: something is in the way [N]."""
-UNHOOK = 1.5
-"""Time to let go of a bar [s]."""
+HOOK, UNHOOK = 1.2, 1.5
+"""Time to close round a bar, and to let go of it [s]: fingers that snap shut hit it hard."""
 CLEAR = 0.012
 """What has to stay free around robot and part on their way [m]."""
 BEFORE = 0.09
@@ -230,7 +230,7 @@ def _hook(worker: Worker, joint: str, grip: Grip) -> Act:
 
     yield from worker.goto(grip.side, on, speed=0.15, within=0.004, patience=3.0)
     if grip.goal:
-        yield from worker.limbs.shape(sides, np.array(hand.hook), seconds=0.6)
+        yield from worker.limbs.shape(sides, np.array(hand.hook), seconds=HOOK)
     return ""
 
 

@@ -82,6 +82,8 @@ DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 NEAREST, INNER = 0.16, 0.30
 """How far behind the edge of a surface a thing is put best, and in a drum [m]: there as deep as
 arms reach, so that it leaves room for what comes after it."""
+BAND = 0.06
+"""Depths in a drum that differ by less are alike [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class _WayDown:
     """How far it falls from there [m]."""
     drawn: dict[str, Array]
     """What the spare joints are drawn to."""
+    kind: tuple[float, int]
+    """How far it falls, and in a drum roughly how deep it is: alike in what is in the way."""
 
 
 class Placer(Reacher):
@@ -234,13 +238,13 @@ class Placer(Reacher):
         rehearsal = self._look_holding(name, side, held).rehearsal
         ways = self._ways_down(name, side, surface, held)
         spare: dict[bytes, bool] = {}
-        # Every height gets its share: where none of the low ones will do, a high one may.
-        most = 2 * most if surface.hollow else most
-        left = dict.fromkeys(surface.drops, max(1, most // len(surface.drops)))
+        # Every kind gets its share: where no low fall will do a high one may, or a place less deep.
+        left = dict.fromkeys((way.kind for way in ways), 0)
+        left = dict.fromkeys(left, max(1, (1 + surface.hollow) * most // max(1, len(left))))
         blocked = 0
         for way in ways:
             key = np.round(way.base, 2).tobytes()
-            if not left[way.drop]:
+            if not left[way.kind]:
                 continue
             first = before(way.base) if surface.hollow else way.base
             if key not in spare and self.robot.drives:
@@ -248,7 +252,7 @@ class Placer(Reacher):
                 spare[key] = rehearsal.clear(0.004)
             if not spare.get(key, True):
                 continue
-            left[way.drop] -= 1
+            left[way.kind] -= 1
             stand = self._brings(name, side, surface, way)
             if stand is None:
                 continue
@@ -294,7 +298,9 @@ class Placer(Reacher):
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             else:
                 total += self._askew(side, palm)
-            found.append(_WayDown(total, frame, palm, base, drop, self._drawn(side)[index]))
+            kind = drop, int(deep / BAND) if surface.hollow else 0
+            drawn = self._drawn(side)[index]
+            found.append(_WayDown(total, frame, palm, base, drop, drawn, kind))
         return sorted(found, key=lambda way: way.cost)
 
     def _brings(self, name: str, side: str, surface: Surface, way: _WayDown) -> Stand | None:
@@ -358,7 +364,7 @@ class Placer(Reacher):
                 # Where it was taken, the hand has been.
                 known = 0.15 if back and not index else 0.0
                 found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))
-        return sorted(found, key=lambda target: target[0])[:16]
+        return sorted(found, key=lambda target: target[0])[: 60 if surface.hollow else 16]
 
     def _hand_yaw(self, side: str) -> float:
         """Direction of the fingers, from above [rad]."""
