@@ -322,9 +322,19 @@ def _try_grip(
     start, body = model.opening(joint), model.body(joint)
     # What lies in a drawer goes with it.
     riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
-    near = {joint: -0.006, **dict.fromkeys(riding, -1.0)}
+    within = {name: body.inverse() * model.thing(name) for name in riding}
+
+    def move(at: float) -> Frame:
+        moved = model.body(joint, at)
+        rehearsal.move(joint, at)
+        for name, frame in within.items():
+            there = moved * frame
+            rehearsal.put(name, there.at, there.turn)
+        return moved
+
+    near = {joint: -0.006, **dict.fromkeys(riding, 0.0)}
     rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
-    rehearsal.move(joint, start)
+    move(start)
     there = body * palm
     before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
     postures = worker.rehearse(
@@ -340,8 +350,7 @@ def _try_grip(
         joints = {**worker.limbs.joints, **drawn, **postures[0]}
         way = [(start, postures[0])]
         for at in _stops(start, *wanted):
-            rehearsal.move(joint, at)
-            moved = model.body(joint, at)
+            moved = move(at)
             stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
             found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
             if found is None:
@@ -353,7 +362,7 @@ def _try_grip(
                 best = Grip(side, palm, Stand(base, postures, drawn), share, tuple(way))
         if best and best.goal == wanted[0]:
             break
-    rehearsal.move(joint, start)
+    move(start)
     return best
 
 
