@@ -17,6 +17,7 @@ from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
+from fabrika.sim._surface import Surface
 
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
@@ -28,57 +29,10 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """Where a thing may be set down."""
-
-    frame: Frame
-    """Its middle; x towards the robot."""
-    half: tuple[float, float]
-    """Half of its extent along x and y [m]."""
-    body: str
-    """What bears the thing."""
-    facing: float
-    """Yaw of a base that faces it [rad]."""
-    edge: float
-    """How far its middle is from the edge that the robot reaches over [m]."""
-    walls: bool = False
-    """Whether walls stand around it: the thing may be let fall over them, upright or not."""
-    hollow: bool = False
-    """Whether it is the bottom of a lying drum: a thing is let fall into it, the back first."""
-    room: float = 1.0
-    """How high above it is free [m]."""
-
-    @property
-    def above(self) -> float:
-        """From how high over it a thing is brought down [m]."""
-        if self.low:
-            return 0.025
-        return 0.15 if self.walls else 0.02 if self.hollow else 0.06
-
-    @property
-    def drops(self) -> tuple[float, ...]:
-        """How far a thing may fall onto it [m]."""
-        return DROPS if self.walls else DROPS_IN if self.hollow else (0.0,)
-
-    @property
-    def low(self) -> bool:
-        """Whether a hand that comes from above has no room to leave upwards."""
-        return not self.walls and not self.hollow and self.room < LOW
-
-
 FLAT = 0.015
 """How high a hand rises that leaves flat [m]."""
-LOW = 0.30
-"""Free height below which a hand from above leaves flat, its fingers straight [m]."""
-Where = Callable[[], Surface]
-"""A surface, as it is when asked."""
-DROPS = (0.0, 0.02, 0.05, 0.10, 0.16, 0.24)
-"""How far a thing may be let fall between walls [m]."""
 RISES = (0.05, 0.10, 0.15)
 """Heights over its place at which a thing is looked at that goes down between walls [m]."""
-DROPS_IN = (0.02, 0.05, 0.08, 0.11)
-"""How far a thing may be let fall into a drum, whose sides slope [m]."""
 NEAREST, INNER = 0.16, 0.30
 """How far behind the edge of a surface a thing is put best, and in a drum [m]: there as deep as
 arms reach, so that it leaves room for what comes after it."""

@@ -20,9 +20,9 @@ from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
-from fabrika.sim._put import Surface
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
+from fabrika.sim._surface import Surface
 
 EASE = 0.06
 """How far beyond where they hold fingers are commanded [rad or m]."""
