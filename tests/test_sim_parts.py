@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fabrika.sim import CLOID_CLASS
 from fabrika.sim._drum import DEEP, before
 from fabrika.sim._model import Frame
-from fabrika.sim._parts import Grip
+from fabrika.sim._parts import Grip, _try_grip
 from fabrika.sim._reach import Stand
 from fabrika.sim._roads import Roads
 
@@ -81,3 +81,42 @@ def test_what_drives_in_begins_straight_behind(x: float, y: float, yaw: float) -
     ahead = np.array([np.cos(yaw), np.sin(yaw)])
     assert first[2] == yaw
     np.testing.assert_allclose(first[:2] + DEEP * ahead, base[:2], atol=1e-12)
+
+
+def test_what_lies_in_a_drawer_goes_with_it_when_it_is_rehearsed() -> None:
+    """Else a hand that shuts it would meet the thing where it lay when it was open."""
+    start, lay, at = 0.3, np.array([0.2, 0.1, 0.5]), {"drawer": 0.3}
+    put: dict[str, Any] = {"can": lay}
+    met = []
+
+    def rehearse(side: str, base: Any, goals: Any, *_: Any) -> Any:
+        np.testing.assert_allclose(put["can"] - lay, [start - at["drawer"], 0.0, 0.0], atol=1e-9)
+        met.append(at["drawer"])
+        return tuple({} for _ in goals)
+
+    rehearsal = SimpleNamespace(
+        pose=lambda joints: None,
+        move=at.__setitem__,
+        put=lambda name, position, turn: put.__setitem__(name, position),
+    )
+    part = SimpleNamespace(motion="slide", axis=(-1.0, 0.0, 0.0))
+    model = SimpleNamespace(
+        rehearsal=rehearsal,
+        parts={"drawer": part},
+        things={"can": {}},
+        opening=lambda joint: start,
+        body=lambda joint, to=start: Frame(np.array([-to, 0.0, 0.4]), np.eye(3)),
+        thing=lambda name: Frame(lay, np.eye(3)),
+        under=lambda name: "drawers.top",
+        spot_body=lambda place: "drawer",
+    )
+    worker: Any = SimpleNamespace(
+        model=model,
+        robot=SimpleNamespace(hands=CLOID_CLASS.hands, drives=False),
+        limbs=SimpleNamespace(joints={}),
+        rehearse=rehearse,
+        turns=lambda base, more: True,
+    )
+    palm = Frame(np.zeros(3), np.eye(3))
+    grip = _try_grip(worker, "drawer", (0.0, 0.0), "left", palm, np.zeros(3), {})
+    assert grip is not None and grip.goal == 0.0 and met[-1] == 0.0

@@ -16,8 +16,9 @@ from fabrika.lines.home._page import Goal
 from fabrika.sim import CLOID_CLASS, draw_thing
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._put import LEAN, Placer, _towards
-from fabrika.sim._reach import UP
+from fabrika.sim._put import LEAN, Placer, _towards, _WayDown
+from fabrika.sim._reach import UP, Stand
+from fabrika.sim._surface import Surface
 
 angles = st.floats(-pi, pi)
 
@@ -87,3 +88,31 @@ def test_what_failed_is_tried_after_the_rest(monkeypatch: pytest.MonkeyPatch) ->
     assert first({}) == "take the mug"
     assert first({"take the mug": 1}) == "take the jar"
     assert first({"take the mug": 1, "put the jar on the table": 2}) == "take the mug"
+
+
+@pytest.mark.parametrize("high", [0.02, 0.10, 0.24])
+def test_a_high_fall_is_tried_however_many_low_ones_there_are(high: float) -> None:
+    frame = Frame(np.zeros(3), np.eye(3))
+    surface = Surface(frame, (0.2, 0.2), "drawer", 0.0, 0.2, walls=True)
+    ways = [
+        _WayDown(drop, frame, frame, np.array([0.01 * k, 0.0, 0.0]), drop, {}, (drop, 0))
+        for drop in surface.drops
+        for k in range(400)
+    ]
+
+    def brings(name: str, side: str, surface: Surface, way: _WayDown) -> Stand | None:
+        return Stand(way.base, (), {}) if way.drop >= high else None
+
+    rehearsal = SimpleNamespace(pose=lambda joints: None, clear=lambda margin: True)
+    placer: Any = SimpleNamespace(
+        _look_holding=lambda *_: SimpleNamespace(rehearsal=rehearsal),
+        _ways_down=lambda *_: ways,
+        _arms=dict,
+        _at=lambda base, joints: joints,
+        _brings=brings,
+        _comes_away=lambda *_: True,
+        robot=CLOID_CLASS,
+        route=lambda base: [],
+    )
+    found = Placer._find_place(placer, "can", "left", surface)
+    assert found is not None and found[1] == high

@@ -35,8 +35,8 @@ PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
 JAMMED = 110.0
 """Force at which a hand goes no further: something is in the way [N]."""
-UNHOOK = 1.5
-"""Time to let go of a bar [s]."""
+HOOK, UNHOOK = 1.2, 1.5
+"""Time to close round a bar, and to let go of it [s]: fingers that snap shut hit it hard."""
 CLEAR = 0.012
 """What has to stay free around robot and part on their way [m]."""
 BEFORE = 0.09
@@ -46,8 +46,9 @@ LEAVE = 0.24
 OPEN = 0.77
 """Share of its way at which a part is open enough: a little more than the goals ask for."""
 _THUMB = (0.25, 0.5, 0.75, 1.0)
-TRIES, WIDER = 300, 60
-"""Grips that are tried; as many if one was found that opens wide enough, for a better one."""
+TRIES, WIDER = 150, 60
+"""Grips of each hand that are tried, so that the favoured one does not take all the tries of the
+other; and in all, if one was found that opens wide enough, for a better one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,7 @@ def _hook(worker: Worker, joint: str, grip: Grip) -> Act:
 
     yield from worker.goto(grip.side, on, speed=0.15, within=0.004, patience=3.0)
     if grip.goal:
-        yield from worker.limbs.shape(sides, np.array(hand.hook), seconds=0.6)
+        yield from worker.limbs.shape(sides, np.array(hand.hook), seconds=HOOK)
     return ""
 
 
@@ -281,9 +282,13 @@ def _find_grip(worker: Worker, joint: str, goal: float, least: float) -> Grip | 
         for palm, cost in _palms(hand, worker, joint)
     ]
     best, blocked = None, 0
-    for tried, (side, palm, base, drawn) in enumerate(worker.stands_for(ways, facing)):
-        if tried >= (TRIES if best is None else WIDER):
+    tried = dict.fromkeys(worker.robot.hands, 0)
+    for side, palm, base, drawn in worker.stands_for(ways, facing):
+        if best and sum(tried.values()) >= WIDER:
             break
+        if tried[side] >= TRIES:
+            continue
+        tried[side] += 1
         grip = _try_grip(worker, joint, (goal, least), side, palm, base, drawn)
         if grip is None or (best and abs(grip.goal) <= abs(best.goal)):
             continue
@@ -317,9 +322,19 @@ def _try_grip(
     start, body = model.opening(joint), model.body(joint)
     # What lies in a drawer goes with it.
     riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
-    near = {joint: -0.006, **dict.fromkeys(riding, -1.0)}
+    within = {name: body.inverse() * model.thing(name) for name in riding}
+
+    def move(at: float) -> Frame:
+        moved = model.body(joint, at)
+        rehearsal.move(joint, at)
+        for name, frame in within.items():
+            there = moved * frame
+            rehearsal.put(name, there.at, there.turn)
+        return moved
+
+    near = {joint: -0.006, **dict.fromkeys(riding, 0.0)}
     rehearsal.pose({hand.fingers: np.array(hand.hook_open)})
-    rehearsal.move(joint, start)
+    move(start)
     there = body * palm
     before = Frame(there.at - BEFORE * there.turn[:, 2], there.turn)
     postures = worker.rehearse(
@@ -335,8 +350,7 @@ def _try_grip(
         joints = {**worker.limbs.joints, **drawn, **postures[0]}
         way = [(start, postures[0])]
         for at in _stops(start, *wanted):
-            rehearsal.move(joint, at)
-            moved = model.body(joint, at)
+            moved = move(at)
             stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
             found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
             if found is None:
@@ -348,7 +362,7 @@ def _try_grip(
                 best = Grip(side, palm, Stand(base, postures, drawn), share, tuple(way))
         if best and best.goal == wanted[0]:
             break
-    rehearsal.move(joint, start)
+    move(start)
     return best
 
 

@@ -18,6 +18,7 @@ from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
+from fabrika.sim._surface import Surface
 
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
@@ -29,63 +30,36 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surface:
-    """Where a thing may be set down."""
-
-    frame: Frame
-    """Its middle; x towards the robot."""
-    half: tuple[float, float]
-    """Half of its extent along x and y [m]."""
-    body: str
-    """What bears the thing."""
-    facing: float
-    """Yaw of a base that faces it [rad]."""
-    edge: float
-    """How far its middle is from the edge that the robot reaches over [m]."""
-    walls: bool = False
-    """Whether walls stand around it: the thing may be let fall over them, upright or not."""
-    hollow: bool = False
-    """Whether it is the bottom of a lying drum: a thing is let fall into it, the back first."""
-    room: float = 1.0
-    """How high above it is free [m]."""
-
-    @property
-    def above(self) -> float:
-        """From how high over it a thing is brought down [m]."""
-        if self.low:
-            return 0.025
-        return 0.15 if self.walls else 0.02 if self.hollow else 0.06
-
-    @property
-    def drops(self) -> tuple[float, ...]:
-        """How far a thing may fall onto it [m]."""
-        return DROPS if self.walls else DROPS_IN if self.hollow else (0.0,)
-
-    @property
-    def low(self) -> bool:
-        """Whether a hand that comes from above has no room to leave upwards."""
-        return not self.walls and not self.hollow and self.room < LOW
-
-
 FLAT = 0.015
 """How high a hand rises that leaves flat [m]."""
-LOW = 0.30
-"""Free height below which a hand from above leaves flat, its fingers straight [m]."""
-Where = Callable[[], Surface]
-"""A surface, as it is when asked."""
 FOLDED = 0.34
 """How near to where its palm rests an arm that stands fixed works well [m]."""
 WHIRL = 0.5
 """How far one of its joints may turn in a step of that [rad]."""
-DROPS = (0.0, 0.02, 0.05, 0.10, 0.16, 0.24)
-"""How far a thing may be let fall between walls [m]."""
 RISES = (0.05, 0.10, 0.15)
 """Heights over its place at which a thing is looked at that goes down between walls [m]."""
-DROPS_IN = (0.02, 0.05, 0.08, 0.11)
-"""How far a thing may be let fall into a drum, whose sides slope [m]."""
-NEAREST, INNER = 0.16, 0.22
-"""How far behind the edge of a surface, and in a drum, a thing is put best [m]."""
+NEAREST, INNER = 0.16, 0.30
+"""How far behind the edge of a surface a thing is put best, and in a drum [m]: there as deep as
+arms reach, so that it leaves room for what comes after it."""
+BAND = 0.06
+"""Depths in a drum that differ by less are alike [m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class _WayDown:
+    """One way to set a held thing down."""
+
+    cost: float
+    frame: Frame
+    """Of the thing where it is let go of, in the world."""
+    palm: Frame
+    base: Array
+    drop: float
+    """How far it falls from there [m]."""
+    drawn: dict[str, Array]
+    """What the spare joints are drawn to."""
+    kind: tuple[float, int]
+    """How far it falls, and in a drum roughly how deep it is: alike in what is in the way."""
 
 
 class Placer(Reacher):
@@ -218,17 +192,55 @@ class Placer(Reacher):
     ) -> tuple[Frame, float, Stand] | None:
         """Where the thing is to come to, how far it falls from there, where the base stands.
 
-        ``held``: the palm in the thing's frame, if it is not held yet.
+        The cheapest way down that touches nothing. ``held``: the palm in the thing's frame, if it
+        is not held yet.
         """
-        model = self._look_holding(name, side, held)
-        rehearsal, hand = model.rehearsal, self.robot.hands[side]
+        rehearsal = self._look_holding(name, side, held).rehearsal
+        ways = self._ways_down(name, side, surface, held)
+        spare: dict[bytes, bool] = {}
+        # Every kind gets its share: where no low fall will do a high one may, or a place less deep.
+        left = dict.fromkeys((way.kind for way in ways), 0)
+        left = dict.fromkeys(left, max(1, (1 + surface.hollow) * most // max(1, len(left))))
+        blocked = 0
+        for way in ways:
+            key = np.round(way.base, 2).tobytes()
+            if not left[way.kind]:
+                continue
+            first = before(way.base) if surface.hollow else way.base
+            if key not in spare and self.robot.drives:
+                rehearsal.pose(self._at(first, self._arms()))
+                spare[key] = rehearsal.clear(0.004)
+            if not spare.get(key, True):
+                continue
+            left[way.kind] -= 1
+            stand = self._brings(name, side, surface, way)
+            if stand is None:
+                continue
+            free = (
+                goes_in(self, name, side, way.frame, way.drop, stand, surface.body)
+                if surface.hollow
+                else self._comes_away(name, side, surface, way, stand)
+            )
+            self._look_holding(name, side, held)
+            if free and self.route(first) is not None:
+                return way.frame, way.drop, stand
+            if free:
+                spare[key], blocked = False, blocked + 1
+            if blocked >= BLOCKED:
+                return None
+        return None
+
+    def _ways_down(
+        self, name: str, side: str, surface: Surface, held: Frame | None
+    ) -> list[_WayDown]:
+        """Random places, turns, falls and stands for what a hand holds; the cheapest first."""
+        model = self.model
         palm_in_thing = held or self._in_palm(side, name).inverse()
         palm_yaw, set_down = self._hand_yaw(side), self._set(name, side)
         if held is not None and self.robot.drives:
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
-        drops = surface.drops
-        options = []
+        drops, found = surface.drops, []
         for way, stand, turn, index in self._drawn_options(len(targets)):
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
@@ -246,76 +258,51 @@ class Placer(Reacher):
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             else:
                 total += self._askew(side, palm)
-            options.append((total, frame, palm, base, drop, self._drawn(side)[index]))
-        options.sort(key=lambda option: option[0])
-        grasp = self.grips[side]
+            kind = drop, int(deep / BAND) if surface.hollow else 0
+            drawn = self._drawn(side)[index]
+            found.append(_WayDown(total, frame, palm, base, drop, drawn, kind))
+        return sorted(found, key=lambda way: way.cost)
+
+    def _brings(self, name: str, side: str, surface: Surface, way: _WayDown) -> Stand | None:
+        """Postures in which a hand brings what it holds there, and over it; None if it cannot."""
         # Fingertips that hold something low are as low as it is; over walls they stay above.
-        low = grasp.above and not surface.walls
+        low = self.grips[side].above and not surface.walls
         near = {surface.body: -0.03 if low else 0.006, name: 0.001}
-        spare: dict[bytes, bool] = {}
-        tried = blocked = 0
-        for _, frame, palm, base, drop, drawn in options:
-            key = np.round(base, 2).tobytes()
-            if key not in spare and self.robot.drives:
-                first = before(base) if surface.hollow else base
-                rehearsal.pose(self._at(first, self._arms()))
-                spare[key] = rehearsal.clear(0.004)
-            if not spare.get(key, True):
-                continue
-            tried += 1
-            if tried > (2 * most if surface.hollow else most):
-                return None
-            there = Frame(palm.at + 0.003 * UP, palm.turn)
-            rises = RISES if surface.walls else (surface.above,)
-            over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
-            postures = self.rehearse(side, base, ((there, near, 0.003), *over), drawn)
-            if postures is None:
-                continue
-            if surface.hollow:
-                there_in = Stand(base, postures, drawn)
-                fits = goes_in(self, name, side, frame, drop, there_in, surface.body)
-                self._look_holding(name, side, held)
-                if fits and self.route(before(base)) is not None:
-                    return frame, drop, there_in
-                if fits:
-                    spare[key], blocked = False, blocked + 1
-                if blocked >= BLOCKED:
-                    return None
-                continue
-            back = BEFORE * palm.turn @ np.array(hand.approach)
-            straight_up = surface.walls or grasp.above
-            away = (
-                Frame(palm.at + 0.12 * UP, palm.turn)
-                if straight_up
-                else Frame(palm.at - back, palm.turn)
-            )
-            rehearsal.let_go()
-            rehearsal.put(name, frame.at, frame.turn)
-            # The open hand may touch what it lets go of, and nothing beside it.
-            rehearsal.pose({hand.fingers: np.array(grasp.open)})
-            beside = {surface.body: 0.002, name: -0.02}
-            way_out = [(away, {surface.body: 0.006, name: -0.008}, 0.004)]
-            if surface.low and grasp.above:
-                rehearsal.pose({hand.fingers: np.array(hand.open)})
-                way_out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
-            elif not straight_up:
-                loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
-                half = loose - 0.5 * back
-                way_out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
-                if name in self.passed and not self.robot.drives:  # all the way that it goes
-                    end = Frame(loose - back + 0.02 * UP, palm.turn)
-                    way_out.append((end, {name: 0.004}, 0.006))
-            left = self.rehearse(side, base, way_out, drawn)
-            self._look_holding(name, side, held)
-            if left is not None and not (
-                name in self.passed and self._whirls(side, (postures[0], *left))
-            ):
-                if self.route(base) is not None:
-                    return Frame(frame.at, frame.turn), drop, Stand(base, postures, drawn)
-                spare[key], blocked = False, blocked + 1
-                if blocked >= BLOCKED:
-                    return None
-        return None
+        palm = way.palm
+        there = Frame(palm.at + 0.003 * UP, palm.turn)
+        rises = RISES if surface.walls else (surface.above,)
+        over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
+        postures = self.rehearse(side, way.base, ((there, near, 0.003), *over), way.drawn)
+        return None if postures is None else Stand(way.base, postures, way.drawn)
+
+    def _comes_away(
+        self, name: str, side: str, surface: Surface, way: _WayDown, stand: Stand
+    ) -> bool:
+        """Whether the open hand leaves the thing where it put it, and touches nothing beside it."""
+        rehearsal, hand = self.model.rehearsal, self.robot.hands[side]
+        grasp, palm = self.grips[side], way.palm
+        rehearsal.let_go()
+        rehearsal.put(name, way.frame.at, way.frame.turn)
+        rehearsal.pose({hand.fingers: np.array(grasp.open)})
+        beside = {surface.body: 0.002, name: -0.02}
+        back = BEFORE * palm.turn @ np.array(hand.approach)
+        straight_up = surface.walls or grasp.above
+        off = 0.12 * UP if straight_up else -back
+        out = [(Frame(palm.at + off, palm.turn), {surface.body: 0.006, name: -0.008}, 0.004)]
+        if surface.low and grasp.above:
+            rehearsal.pose({hand.fingers: np.array(hand.open)})
+            out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
+        elif not straight_up:
+            loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
+            half = loose - 0.5 * back
+            out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+            if name in self.passed and not self.robot.drives:  # all the way that it goes
+                end = Frame(loose - back + 0.02 * UP, palm.turn)
+                out.append((end, {name: 0.004}, 0.006))
+        left = self.rehearse(side, way.base, out, way.drawn)
+        if left is None:
+            return False
+        return name not in self.passed or not self._whirls(side, (stand.postures[0], *left))
 
     def _whirls(self, side: str, postures: Sequence[Mapping[str, Array]]) -> bool:
         """Whether an arm that stands fixed would turn far for the little way that it draws back."""
@@ -353,7 +340,7 @@ class Placer(Reacher):
                 # Where it was taken, the hand has been.
                 known = 0.15 if back and not index else 0.0
                 found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))
-        return sorted(found, key=lambda target: target[0])[:16]
+        return sorted(found, key=lambda target: target[0])[: 60 if surface.hollow else 16]
 
     def _hand_yaw(self, side: str) -> float:
         """Direction of the fingers, from above [rad]."""

@@ -21,9 +21,9 @@ from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
-from fabrika.sim._put import Surface
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._robot import clamp
+from fabrika.sim._surface import Surface
 
 EASE = 0.06
 """How far beyond where they hold fingers are commanded [rad or m]."""
@@ -31,6 +31,8 @@ LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 OVER = 0.16
 """How much higher what stands between walls is lifted [m]."""
+CHASED = 0.012
+"""How far a thing may be pushed by a hand that closes in [m]: further, it would run from it."""
 CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
 AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
@@ -257,8 +259,14 @@ class Worker(Fitter):
             return Frame(at + turned @ (gap * grasp.away), turned)
 
         yield from self.goto(side, lambda: palm(BEFORE), within=0.012, patience=3.0)
-        gap = 0.0 if grasp.above else 0.003
-        yield from self.goto(side, lambda: palm(gap), speed=0.2, within=0.003, patience=3.0)
+        gap, stood = 0.0 if grasp.above else 0.003, self.model.thing(name).at
+
+        def stands() -> bool:
+            return float(np.linalg.norm(self.model.thing(name).at - stood)) < CHASED
+
+        yield from self.goto(
+            side, lambda: palm(gap), speed=0.2, within=0.003, while_true=stands, patience=3.0
+        )
         self.grips[side] = grasp
         yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
         yield from self.limbs.wait(0.32)
