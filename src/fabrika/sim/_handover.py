@@ -156,7 +156,7 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
     middle = base.inverse().at + base.turn.T @ (w._resting(side) + w._resting(to)) / 2
     options = []
     low, high = np.array(AROUND).T
-    level = yaw_rotation(-model.thing(name).yaw) @ w._set(name, side)
+    level = yaw_rotation(-model.thing(name).yaw) @ w._set(name, side)[0]
     ways: dict[int, list[Grasp]] = {}
     for _ in range(_OPTIONS):
         offset = w.rng.uniform(low, high)

@@ -63,7 +63,7 @@ def towel(p: Params, looks: bool) -> str:
     It yields where it lies and keeps its fold, so that it is no cloth.
     """
     x, y, h = p["depth"] / 2, p["width"] / 2, p["height"]
-    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], solref="0.03 1", solimp="0.6 0.95 0.004")
+    text = block((-x, -y, 0), (x, y, h), mass=p["mass"], solref="0.02 1", solimp="0.7 0.95 0.003")
     for layer in (0.25, 0.5, 0.75) if looks else ():
         low = (-x - 0.0005, -y - 0.0005, layer * h - 0.001)
         high = (x + 0.0005, y + 0.0005, layer * h + 0.001)
