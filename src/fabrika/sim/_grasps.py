@@ -25,7 +25,7 @@ _FLAT = (
     *("peg", "socket", "needle", "eye"),
 )
 """Shapes that no hand closes round an upright axis of."""
-_ROUND = ("can", "cup", "cylinder", "glass", "jar")
+_ROUND = ("can", "cup", "cylinder", "glass")
 """Upright round shapes without a handle: taken by their rim from above where walls are around."""
 DIPS = (0.12, 0.35, 0.55)
 """How far the fingers point down in a side grasp [rad]: more clears a fixture's edge better."""

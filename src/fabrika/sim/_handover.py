@@ -41,9 +41,8 @@ _EMPTY = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Meeting:
-    """Both palms while the thing goes from one to the other, and how the other holds it."""
+    """Where the thing goes from one hand to the other, and how the other holds it."""
 
-    giver: Frame
     grasp: Grasp
     taker: Frame
     posture: dict[str, Array]
@@ -231,7 +230,7 @@ def _rehearse(
             return None
         joints = {**joints, **posture}
         postures.append(posture)
-    return _Meeting(giver, grasp, taker, postures[0])
+    return _Meeting(grasp, taker, postures[0])
 
 
 def _solve(

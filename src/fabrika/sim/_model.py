@@ -66,15 +66,15 @@ class Model:
         self._owner = {p.joint: name for name, b in self.built.items() for p in b.parts}
         bodies = "".join(fixture(name, {**_PAINT, **p}) for name, p in self.fixtures.items())
         # Grains are nothing to keep off: they lie in a vessel, and go where it goes.
-        self._solid = [name for name, p in self.things.items() if p["kind"] != "grain"]
-        bodies += "".join(thing(name, {**_SKIN, **self.things[name]}) for name in self._solid)
+        self.solid = [name for name, p in self.things.items() if p["kind"] != "grain"]
+        bodies += "".join(thing(name, {**_SKIN, **self.things[name]}) for name in self.solid)
         self.rehearsal = Rehearsal(robot, bodies + walls())
         self.look(seen)
 
     def look(self, seen: Signals) -> None:
         """Take in where the robot's base, things and parts are."""
         self._seen = seen
-        for name in self._solid:
+        for name in self.solid:
             place = self.thing(name)
             self.rehearsal.put(name, place.at, place.turn)
         for joint in self.parts:
@@ -111,7 +111,7 @@ class Model:
     def loaded(self, name: str) -> bool:
         """Whether there are grains in a thing."""
         frame, params = self.thing(name), self.things[name]
-        for grain in self.things.keys() - set(self._solid):
+        for grain in self.things.keys() - set(self.solid):
             x, y, z = frame.turn.T @ (self.thing(grain).at - frame.at)
             if np.hypot(x, y) < params.get("radius", 0.0) and 0 < z < params["height"]:
                 return True

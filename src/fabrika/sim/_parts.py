@@ -321,7 +321,7 @@ def _try_grip(
     rehearsal, part = model.rehearsal, model.parts[joint]
     start, body = model.opening(joint), model.body(joint)
     # What lies in a drawer goes with it.
-    riding = [n for n in model.things if model.spot_body(model.under(n)) == joint]
+    riding = [n for n in model.solid if model.spot_body(model.under(n)) == joint]
     within = {name: body.inverse() * model.thing(name) for name in riding}
 
     def move(at: float) -> Frame:
@@ -351,7 +351,7 @@ def _try_grip(
         way = [(start, postures[0])]
         for at in _stops(start, *wanted):
             moved = move(at)
-            stand = base_with(part.axis, body, moved, there, moved * palm, base, share, at - start)
+            stand = base_with(part.axis, there, moved * palm, base, share, at - start)
             found = worker.rehearse(side, stand, ((moved * palm, near, CLEAR),), drawn, joints)
             if found is None:
                 break
@@ -387,8 +387,6 @@ def _leaves(worker: Worker, palm: Frame, stand: Array) -> bool:
 
 def base_with(
     axis: tuple[float, float, float],
-    body: Frame,
-    moved: Frame,
     before: Frame,
     palm: Frame,
     base: Array,
@@ -412,8 +410,7 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
     part, limbs = worker.model.parts[joint], worker.limbs
     worker.model.look(limbs.seen)
     start = worker.model.opening(joint)
-    body = worker.model.body(joint)
-    before, base = body * grip.palm, worker.model.stand()
+    before, base = worker.model.body(joint) * grip.palm, worker.model.stand()
     hinge = part.motion == "hinge"
     pace, lag = (PACE, LAG[0]) if hinge else (SLIDE, LAG[1])
     beyond = 0.0 if goal > start else (-0.05 if hinge else -0.012)
@@ -442,7 +439,7 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
         if at < 0.0:
             push = -at * (0.5 if hinge else 1.0)
             moved = Frame(moved.at + push * moved.turn[:, 2], moved.turn)
-        stand = base_with(part.axis, body, moved, before, moved, base, grip.share, at - start)
+        stand = base_with(part.axis, before, moved, base, grip.share, at - start)
         left = worker.left(stand)
         step = np.clip(left, -0.03, 0.03)
         if "base" in limbs.joints:

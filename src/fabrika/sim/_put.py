@@ -332,7 +332,7 @@ class Placer(Reacher):
             if gap >= (-0.06 if surface.hollow else 0.0 if surface.walls else 0.015):
                 deep = surface.edge - x
                 # What stands fixed reaches best what is near, but not right before its column;
-                # to what drives the middle is as good as any.
+                # what drives puts it near the edge, and near the middle of it.
                 best = INNER if surface.hollow else NEAREST
                 near = abs(deep - best) + 0.3 * abs(y)
                 fixed = abs(hypot(*(at - rest)[:2]) - (FOLDED if name in self.passed else 0.0))

@@ -1,4 +1,4 @@
-"""Skills that know the scene: take, put, open, close, press; for any robot with hands.
+"""All skills of one robot with hands: take, here, and what `_put`, `_parts`, `_pour` ... have.
 
 Each is a closed loop that looks before it acts: it samples ways to do it, rehearses them in the
 expert's own model, does the first that touches nothing else, and says in a word if it failed. What
@@ -29,6 +29,8 @@ EASE = 0.06
 """How far beyond where they hold fingers are commanded [rad or m]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
+LOST = 0.3
+"""What is held with less force is not held [N]."""
 OVER = 0.16
 """How much higher what stands between walls is lifted [m]."""
 CHASED = 0.012
@@ -73,6 +75,17 @@ class Worker(Fitter):
         """Give a held thing from one hand to another, in the air."""
         return hand_over(self, name, to)
 
+    def forget_lost(self) -> Act:
+        """What slipped out of a hand on its way is no longer held; the hand goes to its rest."""
+        for side, name in list(self.holds.items()):
+            if self.look().support(name)[1] < LOST:
+                del self.holds[side]
+                yield from self.limbs.shape(
+                    (side,), np.array(self.robot.hands[side].open), seconds=0.3
+                )
+                yield from self.tuck(side)
+        return ""
+
     # -- take --------------------------------------------------------------------------------
 
     def take(
@@ -89,7 +102,10 @@ class Worker(Fitter):
         that has to reach up, takes it with the hand, and in the way, in which it can put it there.
         """
         model = self.look()
-        self.came_from[name] = model.under(name), model.thing(name).at
+        place = model.under(name)
+        if place or name not in self.came_from:
+            self.came_from[name] = place, model.thing(name).at
+        self.passed.discard(name)
         for _ in range(3):
             hands = sides or tuple(self.robot.hands)
             # What stands deep, or behind something, is reached in few of very many ways.

@@ -80,6 +80,7 @@ def _keep_house(
     failures: dict[str, int] = {}
     done: set[str] = set()
     for _ in range(_MOST):
+        yield from worker.forget_lost()
         step = next(_steps(page, worker, done, failures), None)
         if step is None:
             me.doing = "done"
@@ -193,8 +194,10 @@ def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
             words = f"pour {_said(worker, granules)} into {_said(worker, vessel)}"
             done = partial(_holds, goal, worker)
             yield Step(words, lambda: worker.pour(source, vessel, done))
-    elif held and not any(g.args[0] == source and g.predicate == "on" for g in page.goals):
-        yield from _bring(worker, "on", source, worker.came_from[source][0], page)
+    elif held and not any(g.args[0] == source and g.predicate in _BRINGING for g in page.goals):
+        place = worker.came_from[source][0]
+        if place:
+            yield from _bring(worker, "on", source, place, page)
 
 
 def _said(worker: Worker, name: str) -> str:

@@ -383,13 +383,19 @@ def _expand(
 def _contradictions(value: Value, goals: list[Goal]) -> None:
     """What cannot be true at once is refused."""
     places: dict[str, str] = {}
+    hands: dict[str, str] = {}
     moved: dict[str, str] = {}
     for goal in goals:
         if goal.predicate in ("on", "stacked", "inserted", "threaded", "held"):
             thing = str(goal.args[0])
-            where = goal.words
+            # That it is held, and in which hand, are not two places.
+            where = f"held({thing})" if goal.predicate == "held" else goal.words
             if places.setdefault(thing, where) != where:
                 value.wrong(f"impossible: {places[thing]} and {where}.")
+        if goal.predicate == "held" and len(goal.args) > 1:
+            side = hands.setdefault(str(goal.args[0]), str(goal.args[1]))
+            if side != goal.args[1]:
+                value.wrong(f"impossible: {goal.args[0]} in the left hand and in the right.")
         if goal.predicate in ("open", "closed"):
             joint = str(goal.args[0])
             if moved.setdefault(joint, goal.predicate) != goal.predicate:

@@ -76,8 +76,10 @@ class Value:
         return name
 
     def items(self) -> list[Value]:
-        """A list; a single value is a list of one."""
+        """A list, of one or more; a single value is a list of one."""
         if isinstance(self._node, yaml.SequenceNode):
+            if not self._node.value:
+                self.wrong("this list is empty.")
             return [Value(node, self._source) for node in self._node.value]
         return [self]
 
