@@ -148,7 +148,7 @@ KEYS = {
     "goal": "predicates that hold at the end",
     "words": "how people say it; `[a|b]` is written out",
     "held-out-words": "how they say it where the policy is judged",
-    "fall": "fastest that a thing may fall [m/s], 0.1 to 5; 0.8 if it is not said",
+    "fall": "fastest that a thing may fall [m/s], 0.1 to 2.5; 0.8 if it is not said",
     "pushes": "share of the scenarios in which something is pushed, 0 to 1; 0 if it is not said",
     "experimental": "why the expert does not reach 90 %",
 }
@@ -193,7 +193,7 @@ def read_page(text: str, source: str) -> Page:
         goals=goals,
         words=words,
         held_out_words=others,
-        fall=page["fall"].number(0.1, 5.0) if "fall" in page else 0.8,
+        fall=page["fall"].number(0.1, 2.5) if "fall" in page else 0.8,
         pushes=page["pushes"].number(0.0, 1.0) if "pushes" in page else 0.0,
         experimental=page["experimental"].text() if "experimental" in page else "",
         source=text,
