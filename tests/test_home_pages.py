@@ -139,8 +139,8 @@ def test_everything_that_a_page_may_say_is_documented() -> None:
     for predicate in PREDICATES:
         assert f"| `{predicate}(" in text
     guide = (ROOT / "docs" / "guides" / "tasks-in-yaml.md").read_text()
-    for block in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL):
-        assert read_page(block, "guide").task == NAME
+    blocks = re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)
+    assert [read_page(block, "guide").task for block in blocks] == [NAME, "home/bring-cup-v1"]
 
 
 def test_what_is_held_out_is_never_trained_on() -> None:

@@ -104,6 +104,7 @@ def test_what_lies_in_a_drawer_goes_with_it_when_it_is_rehearsed() -> None:
         rehearsal=rehearsal,
         parts={"drawer": part},
         things={"can": {}},
+        solid=["can"],
         opening=lambda joint: start,
         body=lambda joint, to=start: Frame(np.array([-to, 0.0, 0.4]), np.eye(3)),
         thing=lambda name: Frame(lay, np.eye(3)),
