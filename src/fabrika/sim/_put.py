@@ -403,16 +403,7 @@ class Placer(Reacher):
             held = self._keeps(name, side)
             yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015, while_true=held)
             return ""
-        posture = self._solve(
-            side, goal, self.model.base(), {**self.limbs.joints, **stand.postures[1]}
-        )
-        if posture is None:
-            return "out-of-reach"
-        path = self.arm_path(side, posture, {})
-        if path is None:
-            return "no-way"
-        yield from self.limbs.follow(path, speed=0.35)
-        return ""
+        return (yield from self.go_round(side, goal, stand.postures[1], speed=0.35))
 
     def _keeps(self, name: str, side: str) -> Callable[[], bool]:
         """Whether a hand still holds a thing as it does now.

@@ -48,8 +48,7 @@ NEARER = 0.1
 """By how much less ahead what is as low as the floor has to be: arms point down to it [m]."""
 PLACES = tuple(product(AHEAD, ASIDE))
 FAVOUR = 0.1
-"""Cost of the left hand. Were both alike, chance would choose; a policy that is shown both hands
-for one and the same scene learns neither."""
+"""Cost of the left hand: shown now one, now the other for one scene, a policy learns neither."""
 CREEP = 0.06
 """Slowest the base comes to where it stops [m/s]: a policy takes what is slower for standing."""
 BLOCKED = 6
@@ -227,15 +226,11 @@ class Reacher:
 
         start = np.concatenate([self.limbs.joints[name] for name in names])
         goal = np.concatenate([target[name] for name in names])
+        weights = [0.35 if n in self.robot.torso else 1.0 for n in names]
         space = Space(
             np.concatenate([np.array(g.low) for g in groups]),
             np.concatenate([np.array(g.high) for g in groups]),
-            np.concatenate(
-                [
-                    0.35 * np.ones(len(g.names)) if n in self.robot.torso else np.ones(len(g.names))
-                    for n, g in zip(names, groups, strict=True)
-                ]
-            ),
+            np.repeat(weights, [len(g.names) for g in groups]),
         )
         margins = []
         for end in (start, goal):
@@ -468,14 +463,17 @@ class Reacher:
         self._draw(stand.drawn)
         self.look()
         goal = Frame(palm.at - before * palm.turn[:, axis], palm.turn)
-        start = {**self.limbs.joints, **stand.postures[1]}
-        target = self._solve(side, goal, self.model.base(), start)
+        return (yield from self.go_round(side, goal, stand.postures[1]))
+
+    def go_round(self, side: str, goal: Frame, posture: Signals, *, speed: float = 0.5) -> Act:
+        """The palm to a goal in the world, around what is in the way; near a posture there."""
+        target = self._solve(side, goal, self.model.base(), {**self.limbs.joints, **posture})
         if target is None:
             return "out-of-reach"
         path = self.arm_path(side, target, {})
         if path is None:
             return "no-way"
-        yield from self.limbs.follow(path)
+        yield from self.limbs.follow(path, speed=speed)
         return ""
 
     # -- what is held ------------------------------------------------------------------------

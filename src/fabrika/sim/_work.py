@@ -253,17 +253,8 @@ class Worker(Fitter):
         self.limbs.joints[hand.fingers] = np.array(grasp.open)
         # Straight fingers find no way where those that are bent do: they are bent before.
         yield from self.limbs.wait(0.4 if grasp.off is not None else self.limbs.dt)
-        base = self.look().base()
-        palm = self.model.thing(name) * grasp.palm
-        before = self._before(palm, grasp)
-        target = self._solve(side, before, base, {**self.limbs.joints, **stand.postures[2]})
-        if target is None:
-            return "out-of-reach"
-        path = self.arm_path(side, target, {})
-        if path is None:
-            return "no-way"
-        yield from self.limbs.follow(path)
-        return ""
+        palm = self.look().thing(name) * grasp.palm
+        return (yield from self.go_round(side, self._before(palm, grasp), stand.postures[2]))
 
     def _grasp(self, name: str, side: str, grasp: Grasp) -> Act:
         """Close in, looking; close the fingers; lift a little; see whether it is held."""
