@@ -77,7 +77,6 @@ def hand_over(w: Worker, name: str, to: str) -> Act:
         yield from _both(w, {side: here[0], to: back})
         yield from w.tuck(to)
         return "not-grasped"
-    w._ease(to, found.grasp)
     yield from _leave(w, side, to, *here)
     w.holds.pop(side)
     w.holds[to] = name

@@ -442,7 +442,7 @@ class Placer(Reacher):
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         down = Frame(here.at - 0.08 * UP, here.turn)
-        yield from self.goto(side, down, speed=0.04, while_true=floating, patience=3.0)
+        yield from self.goto(side, down, speed=0.06, while_true=floating, patience=3.0)
         here = self._palm(side)
         yield from self.goto(
             side,

@@ -22,11 +22,8 @@ from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
-from fabrika.sim._robot import clamp
 from fabrika.sim._surface import Surface
 
-EASE = 0.06
-"""How far beyond where they hold fingers are commanded [rad or m]."""
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 LOST = 0.3
@@ -250,9 +247,8 @@ class Worker(Fitter):
             return failed
         self._draw(stand.drawn)
         hand = self.robot.hands[side]
-        self.limbs.joints[hand.fingers] = np.array(grasp.open)
         # Straight fingers find no way where those that are bent do: they are bent before.
-        yield from self.limbs.wait(0.4 if grasp.off is not None else self.limbs.dt)
+        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.4)
         palm = self.look().thing(name) * grasp.palm
         return (yield from self.go_round(side, self._before(palm, grasp), stand.postures[2]))
 
@@ -277,7 +273,6 @@ class Worker(Fitter):
         self.grips[side] = grasp
         yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
         yield from self.limbs.wait(0.32)
-        self._ease(side, grasp)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         yield from self.goto(
@@ -297,14 +292,6 @@ class Worker(Fitter):
         up = Frame(here.at + far * UP, here.turn)
         yield from self.goto(side, up, speed=0.25, within=0.01, patience=3.0)
         return ""
-
-    def _ease(self, side: str, grasp: Grasp) -> None:
-        """Command fingers that hold no further than they need: what is rehearsed is what is."""
-        fingers = self.robot.hands[side].fingers
-        opened, closed = np.array(grasp.open), np.array(grasp.closed)
-        most = self.limbs.seen[f"joint/{fingers}"] + EASE * np.sign(closed - opened)
-        between = np.minimum(opened, closed), np.maximum(opened, closed)
-        self.limbs.joints[fingers] = clamp(most, *between)
 
     def _is_held(self, name: str, side: str) -> bool:
         things, robots = self.model.support(name)
