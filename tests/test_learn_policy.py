@@ -19,7 +19,7 @@ from fabrika._station import make_actor
 from fabrika.learn import Card, load_policy
 from fabrika.learn._card import CARD_KEY
 from fabrika.learn._export import to_onnx
-from fabrika.learn._policy import Policy, Senses, spread
+from fabrika.learn._policy import NEAR, Policy, Senses, spread
 from fabrika.learn._words import WORDS, embed
 
 POSE = (9,)
@@ -158,6 +158,9 @@ def test_what_lies_between_palm_and_object_does_not_depend_on_where_both_are() -
             there[-9 * pairs :].view(3, 3, pairs)[:, :, column],
             atol=1e-5,
         )
+    # Once more, squashed: near the palm a millimetre is as much, however far the robot drives.
+    close = there[-12 * pairs : -9 * pairs].view(3, pairs)[:, column]
+    assert torch.allclose(close, torch.tanh(expected / NEAR), atol=1e-5)
 
 
 def test_a_joint_that_never_moved_is_commanded_exactly_the_same() -> None:

@@ -41,6 +41,8 @@ class Recipe:
     """Predict commands as differences from the measured joints, where there are such."""
     noise: float = 0.01
     """Noise on readings, in spreads. The goal stays, so that drift is corrected, not copied."""
+    noise_most: float = 0.003
+    """And at most so much [m or rad]: what varies by metres has to be read to a millimetre."""
     shift: int = 1
     """Pictures are moved by up to this many pixels, and their light is varied."""
     every: int = 3
@@ -188,7 +190,8 @@ class Course:
         seen, pictures, told, done = self.batches.batch(rows)
         if recipe.noise:
             noise = torch.from_numpy(chance.standard_normal(seen.shape, np.float32))
-            seen = seen + recipe.noise * self.size * noise.to(self.device)
+            size = (recipe.noise * self.size).clamp(max=recipe.noise_most)
+            seen = seen + size * noise.to(self.device)
         pictures = {name: _jitter(p, recipe.shift, chance) for name, p in pictures.items()}
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.rate * _pace(step, recipe.steps, recipe.warm_up)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from fabrika._errors import ResourceError, UsageError
 from fabrika.learn._card import CARD_KEY, Card
 from fabrika.learn._checkpoint import load_checkpoint
-from fabrika.learn._policy import CLIP, Block, Policy, Senses, Sight, grid
+from fabrika.learn._policy import CLIP, NEAR, Block, Policy, Senses, Sight, grid
 
 OPSET = 17
 """Old enough for any ONNX Runtime since 2022."""
@@ -180,7 +180,8 @@ class _Graph:
             return x
         lags = len(self.card.lags)
         d = self.node("Sub", self.take(x, senses.target, 1), self.take(x, senses.origin, 1))
-        found = [x, self.shaped(d, lags, -1)]
+        tracked, turned = torch.arange(senses.palms, len(senses.target)), list[str]()
+        close = [self.shaped(self.take(d, tracked, 1), lags, -1)] if len(tracked) else []
         if senses.palms:
             first = self.take(x, senses.palm[:, :3], 1)
             second = self.take(x, senses.palm[:, 3:], 1)
@@ -190,8 +191,11 @@ class _Graph:
             for v in (near, *others):
                 for axis in axes:
                     product = self.node("Mul", axis, v)
-                    found.append(self.node("ReduceSum", product, self.constant([-1]), keepdims=0))
-        return self.node("Concat", *found, axis=1)
+                    turned.append(self.node("ReduceSum", product, self.constant([-1]), keepdims=0))
+            close += turned[:3]
+        shares = self.node("Div", self.node("Concat", *close, axis=1), self.constant(NEAR))
+        flat, squashed = self.shaped(d, lags, -1), self.node("Tanh", shares)
+        return self.node("Concat", x, flat, squashed, *turned, axis=1)
 
     def cross(self, a: str, b: str) -> str:
         """The cross product over the last of three axes."""

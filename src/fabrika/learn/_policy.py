@@ -28,6 +28,8 @@ from fabrika.learn._card import Card, Shape, columns
 
 CLIP = 5.0
 """Readings farther than this from what was learned are drawn back [standard deviations]."""
+NEAR = 0.1
+"""Distance within which millimetres count [m]: a robot that drives sees things metres away too."""
 POSE: Shape = (9,)
 """xyz [m], then the first two columns of the rotation matrix (rot6d), in the robot's frame."""
 
@@ -37,7 +39,9 @@ class Senses(nn.Module):
 
     For each palm and each other body, with the palm's axes as columns of R: the difference d
     [m], R'd [m], and R' times the first two axes of the other body. For each two tracked
-    bodies: d. Only signals of shape (9,) are bodies.
+    bodies: d. R'd, and d of tracked bodies, once more as tanh(d / NEAR): measured by how far it
+    varies, a centimetre is nothing to a robot that comes from across the room. Only signals of
+    shape (9,) are bodies.
     """
 
     target: Tensor
@@ -69,13 +73,14 @@ class Senses(nn.Module):
         if not len(self.target):
             return x
         d = x[..., self.target] - x[..., self.origin]
-        found = [x, d.flatten(-2)]
+        near, turned = [d[..., self.palms :, :].flatten(-2)], list[Tensor]()
         if self.palms:
             first, second = x[..., self.palm[:, :3]], x[..., self.palm[:, 3:]]
             third = torch.linalg.cross(first, second)
             seen = (d[..., : self.palms, :], x[..., self.other[:, :3]], x[..., self.other[:, 3:]])
-            found += [(axis * v).sum(-1) for v in seen for axis in (first, second, third)]
-        return torch.cat(found, -1)
+            turned = [(axis * v).sum(-1) for v in seen for axis in (first, second, third)]
+            near += turned[:3]
+        return torch.cat([x, d.flatten(-2), torch.tanh(torch.cat(near, -1) / NEAR), *turned], -1)
 
 
 class Sight(nn.Module):

@@ -246,7 +246,6 @@ class Worker(Fitter):
         if failed:
             return failed
         self._draw(stand.drawn)
-        hand = self.robot.hands[side]
         # Straight fingers find no way where those that are bent do: they are bent before.
         yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.4)
         palm = self.look().thing(name) * grasp.palm
