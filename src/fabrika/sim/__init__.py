@@ -9,7 +9,7 @@ from fabrika.sim._kinematics import Kinematics
 from fabrika.sim._kitchen import kitchen, kitchen_materials, sample_look
 from fabrika.sim._pictures import visual
 from fabrika.sim._playback import Playback, Solid, require_simulated
-from fabrika.sim._robot import Group, Hand, Robot
+from fabrika.sim._robot import Group, Hand, Neck, Pinch, Robot
 from fabrika.sim._scene import Place, arrange, footprint, places, put_on, reach_of, scene
 from fabrika.sim._skills import Limbs, body_in_base
 from fabrika.sim._things import THINGS, thing
@@ -26,7 +26,9 @@ __all__ = [
     "Instance",
     "Kinematics",
     "Limbs",
+    "Neck",
     "Part",
+    "Pinch",
     "Place",
     "Playback",
     "Robot",

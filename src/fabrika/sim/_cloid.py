@@ -22,7 +22,7 @@ from fabrika.sim._hand import (
     hand_sensors,
     hand_tendons,
 )
-from fabrika.sim._robot import Group, Hand, Pinch, Robot
+from fabrika.sim._robot import Group, Hand, Neck, Pinch, Robot
 
 _ARM = (
     # joint, kp, torque [Nm], armature, low, high [rad], speed [rad/s], home [rad]
@@ -285,6 +285,7 @@ CLOID_CLASS = Robot(
     cameras=("head", "left_wrist", "right_wrist"),
     depths=("head",),
     torso=("lift",),
+    neck=Neck(group="head", at=(0.0, 0.0, 0.91)),
     assumptions=(
         "Height range is made by a vertical lift of 0.38 m; the maker's waist tilts as well.",
         "The base moves in any planar direction; footprint radius 0.21 m, 38 kg.",

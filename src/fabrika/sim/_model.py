@@ -148,6 +148,20 @@ class Model:
         space = next(s for s in self.built[owner].spaces if s.name == name)
         return space, self.body(space.body)
 
+    def bearing(self, name: str) -> Array:
+        """(3,) a thing, a handle, or "fixture.place", in the base frame [m]: where to look."""
+        owner, _, place = name.partition(".")
+        if name in self.things:
+            at = self.thing(name).at
+        elif name in self.parts:
+            at = self.body(name).point(*self.parts[name].handle)
+        elif any(spot.name == place for spot in self.built[owner].spots):
+            at = self.spot(name)[1].at
+        else:
+            space, frame = self.space(name)
+            at = frame.point(*(0.5 * (np.array(space.low) + np.array(space.high))))
+        return self.base().inverse().point(*at)
+
     def under(self, name: str) -> str:
         """The place "fixture.spot" that a thing stands on, or hangs from; empty if on none."""
         at = self.thing(name).at

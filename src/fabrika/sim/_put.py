@@ -89,14 +89,17 @@ class Placer(Reacher):
 
     def put(self, name: str, place: str) -> Act:
         """Stand a held thing on a spot; let go of it, and step back."""
+        self.watch(place)
         return (yield from self._set_down(name, lambda: self._on(place)))
 
     def put_in(self, name: str, place: str) -> Act:
         """Put a held thing into a space of a fixture, or into another thing."""
+        self.watch(place)
         return (yield from self._set_down(name, lambda: self._within(place)))
 
     def stack(self, name: str, lower: str) -> Act:
         """Stand a held thing on another one, middle over middle."""
+        self.watch(lower)
         return (yield from self._set_down(name, lambda: self._top(lower)))
 
     def where(self, how: str, place: str) -> Surface:

@@ -111,6 +111,10 @@ class Reacher:
             model.rehearsal.hold(name, side, held.at, held.turn)
         return model
 
+    def watch(self, name: str) -> None:
+        """Look at a thing, a handle or a place from now on, whatever else moves."""
+        self.limbs.watch(partial(self.model.bearing, name))
+
     def _arms(self) -> dict[str, Array]:
         """Commands of all but the base and the fingers."""
         fingers = {hand.fingers for hand in self.robot.hands.values()}
@@ -383,9 +387,7 @@ class Reacher:
         rehearsal, found = self.model.rehearsal, []
         joints: Signals = start or {**self.limbs.joints, **drawn, **self._torso()}
         # The other arm is not where it was last tried.
-        rehearsal.pose(
-            {hand.arm: self.limbs.joints[hand.arm] for hand in self.robot.hands.values()}
-        )
+        rehearsal.pose({h.arm: self.limbs.joints[h.arm] for h in self.robot.hands.values()})
         for palm, near, margin in goals:
             posture = self._solve(side, palm, frame, joints, drawn)
             if posture is None:

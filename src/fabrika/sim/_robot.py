@@ -116,6 +116,16 @@ class Hand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Neck:
+    """A head that turns about an upright axis, then nods."""
+
+    group: str
+    """Group of two joints [rad]: pan, to the left, and tilt, downwards."""
+    at: tuple[float, float, float]
+    """Where it nods about, in the base frame while the torso is at zero [m]; a lift raises it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Robot:
     """A robot: its model, what can be commanded, and its limits."""
 
@@ -133,6 +143,8 @@ class Robot:
     """Those of the cameras that measure depth as well."""
     torso: tuple[str, ...] = field(default=())
     """Groups that move both hands (a lift, a waist); kinematics shares them."""
+    neck: Neck | None = None
+    """What looks at what is worked on; None if the cameras stand fixed."""
     works_at: tuple[float, float] = (0.5, 0.0)
     """Of a robot that does not drive: over which point of the floor the middle of its workplace
     belongs, in the root's frame [m]."""

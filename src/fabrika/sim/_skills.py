@@ -9,7 +9,7 @@ Poses are in the robot's base frame unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from math import hypot
+from math import atan2, hypot
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fabrika._errors import UnknownNameError
 from fabrika._signals import Array, Signals
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._pose import rotation_of, turn_by, vector_of
-from fabrika.sim._robot import Robot
+from fabrika.sim._robot import Robot, clamp
 
 Skill = Generator[Signals, Signals, None]
 Goal = Pose | Callable[[], Pose]
@@ -25,6 +25,8 @@ Goal = Pose | Callable[[], Pose]
 _FAST = 0.45
 """Share of its top speed that no joint exceeds while a palm is led."""
 _SHARES = np.linspace(1.0, 0.05, 20)
+_NOD = 0.12
+"""Share of what is left that the head turns in a tick, and the most of its top speed."""
 _RAMP = 2.0
 """How much of its top speed a joint gains in a second."""
 
@@ -37,6 +39,7 @@ class Limbs:
         self.joints: dict[str, Array] = {}
         self.seen: Signals = {}
         self._speed: dict[str, float] = {}
+        self._watched: Callable[[], Array] | None = None
 
     def start(self, observation: Signals, posture: Signals | None = None) -> None:
         """Begin at home. ``posture``: positions by group that spare joints are drawn to."""
@@ -53,8 +56,30 @@ class Limbs:
         """From now on spare joints are drawn to these positions by group."""
         self._posture.update({name: value.copy() for name, value in posture.items()})
 
+    def watch(self, at: Callable[[], Array]) -> None:
+        """From now on the head, if there is one, follows a point in the base frame [m].
+
+        It turns while the rest moves, and costs no time: what is worked on is in its pictures.
+        """
+        self._watched = at
+
+    def _nod(self) -> None:
+        """Turn the head by one tick towards what is watched."""
+        neck = self.robot.neck
+        if neck is None or self._watched is None:
+            return
+        rise = sum(float(self.joints[name][0]) for name in self.robot.torso)
+        x, y, z = self._watched() - np.array(neck.at)
+        aim = np.array([atan2(y, x), atan2(rise - z, hypot(x, y))])
+        group, here = self.robot.groups[neck.group], self.joints[neck.group]
+        most = 0.25 * self._most[neck.group]
+        aim = clamp(aim, np.array(group.low), np.array(group.high))
+        step = clamp(_NOD * (aim - here), -most, most)
+        self.joints[neck.group] = here + step
+
     def tick(self) -> Skill:
         """Send the commanded joints and take the next observation."""
+        self._nod()
         self.seen = yield {name: value.copy() for name, value in self.joints.items()}
 
     def wait(self, seconds: float) -> Skill:

@@ -52,24 +52,29 @@ class Worker(Fitter):
 
     def open(self, joint: str) -> Act:
         """Pull a door or a drawer open."""
+        self.watch(joint)
         return open_part(self, joint)
 
     def close(self, joint: str) -> Act:
         """Push a door or a drawer shut."""
+        self.watch(joint)
         return close_part(self, joint)
 
     def press(self, joint: str) -> Act:
         """Press a button."""
+        self.watch(joint)
         return press_part(self, joint)
 
     # -- pour --------------------------------------------------------------------------------
 
     def pour(self, source: str, vessel: str, done: Callable[[], bool]) -> Act:
         """Pour what is in a held vessel into another one, until it is ``done``."""
+        self.watch(vessel)
         return pour(self, source, vessel, done)
 
     def hand_over(self, name: str, to: str) -> Act:
         """Give a held thing from one hand to another, in the air."""
+        self.watch(name)
         return hand_over(self, name, to)
 
     def forget_lost(self) -> Act:
@@ -99,6 +104,7 @@ class Worker(Fitter):
         that has to reach up, takes it with the hand, and in the way, in which it can put it there.
         """
         model = self.look()
+        self.watch(name)
         place = model.under(name)
         if place or name not in self.came_from:
             self.came_from[name] = place, model.thing(name).at

@@ -294,7 +294,7 @@ def _tracked(page: Page) -> tuple[str, ...]:
 
 
 def _policy_reads(page: Page, robot: Robot) -> tuple[str, ...]:
-    felt = [f"joint/{name}" for name in robot.groups if name != "head"]
+    felt = [f"joint/{name}" for name in robot.groups]
     felt += [f"{kind}/{side}" for side in robot.hands for kind in ("hand", "touch")]
     followed = (*_tracked(page), *_used_fixtures(page), *_marks(page))
     return tuple(sorted((*felt, *(f"tracker/{name}" for name in followed))))
@@ -323,7 +323,7 @@ def _used_fixtures(page: Page) -> tuple[str, ...]:
 
 
 def _camera_reads(robot: Robot) -> tuple[str, ...]:
-    felt = [f"joint/{name}" for name in robot.groups if name != "head"]
+    felt = [f"joint/{name}" for name in robot.groups]
     return tuple(sorted((*felt, *(f"camera/{name}" for name in robot.cameras))))
 
 
