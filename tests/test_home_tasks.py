@@ -10,6 +10,7 @@ import pytest
 from fabrika import Episode, Random, Task, Zero, judge, rollout
 from fabrika.lines.home.carry_tray import TASK as TRAY
 from fabrika.lines.home.mug_to_shelf import TASK as MUG
+from fabrika.sim import CLOID_CLASS
 
 TASKS = pytest.mark.parametrize("task", [MUG, TRAY], ids=lambda task: task.name)
 _EPISODES: dict[str, list[Episode]] = {}
@@ -49,6 +50,20 @@ def test_actors_that_know_nothing_fail(task: Task, kind: type[Zero] | type[Rando
     for scenario in task.scenarios("train", 2):
         episode = rollout(kind(world.acts), world, scenario, task.horizon)
         assert not judge(episode, task.checks).passed
+
+
+def test_a_push_moves_the_mug_by_centimetres() -> None:
+    world, scenarios = MUG.build(), (MUG.scenario("train", i) for i in range(12))
+    stay = {name: home.astype(np.float32) for name, home in CLOID_CLASS.home.items()}
+    moved = []
+    for scenario in scenarios:
+        world.reset(scenario)
+        if scenario.params["pushes"]:
+            first = world.observe(["truth/mug"])["truth/mug"].copy()
+            for _ in range(int(2.2 / world.dt)):
+                world.step(stay)
+            moved.append(np.linalg.norm((world.observe(["truth/mug"])["truth/mug"] - first)[:2]))
+    assert len(moved) > 2 and 0.005 < min(moved) and max(moved) < 0.06
 
 
 Planted = tuple[str, tuple[slice | int, ...], float | list[float]]

@@ -375,11 +375,19 @@ class SimWorld:
             raise self._fatal(error) from error
 
     def _push(self, now: float) -> None:
-        """Apply the scenario's pushes: forces [N] in the world frame, at the centre of mass."""
+        """Apply the scenario's pushes: forces [N] in the world frame.
+
+        They act at a ``height`` [m] over the thing's bottom; at its centre of mass without one.
+        """
+        d = self._data
         for push in self._params["pushes"]:
             inside = push["time"] <= now < push["time"] + push["seconds"]
-            force = push["force"] if inside else (0.0, 0.0, 0.0)
-            self._data.xfrc_applied[self._bodies[push["thing"]], :3] = force
+            force, body = np.array(push["force"]) * inside, self._bodies[push["thing"]]
+            d.xfrc_applied[body, :3] = force
+            if "height" in push:
+                up = d.xmat[body].reshape(3, 3)[:, 2]
+                arm = d.xpos[body] + push["height"] * up - d.xipos[body]
+                d.xfrc_applied[body, 3:] = np.cross(arm, force)
 
     # -- sense ---------------------------------------------------------------------------
 

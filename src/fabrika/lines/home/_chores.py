@@ -167,7 +167,7 @@ def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, A
     pushes: list[dict[str, Any]] = []
     if movable and rng.random() < page.pushes:
         name = movable[int(rng.integers(len(movable)))]
-        pushes = push(rng, name, things[name]["mass"], (0.2, 3.0))
+        pushes = [push(rng, name, things[name], (0.2, 6.0))]
     return {
         "fixtures": fixtures,
         "things": things,

@@ -20,6 +20,8 @@ from fabrika.sim import (
 from fabrika.sim._kitchen import COUNTER_TOP
 
 Rng = np.random.Generator
+RUBS = 0.8
+"""Friction of furniture; of two that touch the higher one counts."""
 
 _CLUTTER: Mapping[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     # kind: radius [m], height [m], mass [kg], each from and to
@@ -93,23 +95,36 @@ def robot_variation(rng: Rng, robot: Robot = CLOID_CLASS) -> dict[str, Any]:
     }
 
 
-def push(rng: Rng, name: str, mass: float, window: tuple[float, float]) -> list[dict[str, Any]]:
-    """In half of the scenarios: one short sideways push on a thing, sized to its mass."""
-    if rng.random() < 0.5:
-        return []
-    angle, size = rng.uniform(-np.pi, np.pi), rng.uniform(0.5, 1.5) * mass
-    return [
-        {
-            "thing": name,
-            "time": between(rng, *window),
-            "seconds": between(rng, 0.08, 0.2),
-            "force": [
-                round(float(size * np.cos(angle)), 4),
-                round(float(size * np.sin(angle)), 4),
-                0.0,
-            ],
-        }
-    ]
+def push(
+    rng: Rng,
+    name: str,
+    params: Mapping[str, Any],
+    window: tuple[float, float],
+    *,
+    most: float = 0.05,
+) -> dict[str, Any]:
+    """A short sideways push at a thing's foot, after which it stands 1 cm to ``most`` [m] away.
+
+    ``window``: when it may begin [s]. With friction mu, an acceleration a for t seconds and what
+    it slides on after it are d = t^2/2 (a + a^2 / (mu g)); solved for a. It is a guess, as the
+    thing may turn, or meet another one.
+    """
+    angle, seconds = rng.uniform(-np.pi, np.pi), between(rng, 0.08, 0.2)
+    slows = 9.81 * max(params["friction"], RUBS)
+    far = rng.uniform(0.01, most)
+    gains = slows / 2 * (np.sqrt(1 + 8 * far / (seconds**2 * slows)) - 1)
+    size = params["mass"] * (slows + gains)
+    return {
+        "thing": name,
+        "time": between(rng, *window),
+        "seconds": seconds,
+        "height": 0.01,
+        "force": [
+            round(float(size * np.cos(angle)), 4),
+            round(float(size * np.sin(angle)), 4),
+            0.0,
+        ],
+    }
 
 
 def stage(params: Mapping[str, Any], looks: bool) -> Stage:
