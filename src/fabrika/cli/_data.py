@@ -187,7 +187,7 @@ def _task_of(store: Path) -> str:
 @click.option(
     "--train-steps",
     type=click.IntRange(min=1),
-    help="Steps of training.  [default: 7000, from cameras 4000, or what the task needs]",
+    help="Steps of training.  [default: 7000, where episodes may last over 30 s 14000, from cameras 4000]",
 )
 @json_option
 def train(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from fabrika._errors import UsageError
+from fabrika._registry import task as find_task
 
 F = TypeVar("F", bound=Callable[..., Any])
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -41,9 +42,14 @@ BUDGETS = {
 """Budgets of tasks that need less, or more, than the rest."""
 
 
+LONG = 30.0
+"""A task whose episodes may take longer [s] has more ticks to learn, and is given more steps."""
+
+
 def budget(task: str) -> Budget:
     """The default budget of a task."""
-    return BUDGETS.get(task, Budget())
+    own = Budget(train_steps=14_000) if find_task(task).horizon > LONG else Budget()
+    return BUDGETS.get(task, own)
 
 
 def training(

@@ -244,11 +244,14 @@ class Placer(Reacher):
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
         drops, found = surface.drops, []
-        for way, stand, turn, index in self._drawn_options(len(targets)):
+        for count, option in enumerate(self._drawn_options(len(targets))):
+            way, stand, turn, index = option
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
             spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
             drop = drops[int(self.rng.integers(len(drops)))]
+            if count < len(targets) and self.robot.drives:
+                spin, drop = 0.0, drops[0]
             leans = way % len(set_down)
             turned = yaw_rotation(surface.facing + spin - palm_yaw) @ set_down[leans]
             # One edge of what leans is lower than its middle.

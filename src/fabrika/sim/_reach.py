@@ -37,13 +37,12 @@ EXACT = 0.006
 """Largest error of a posture [m]."""
 BEFORE = 0.10
 """How far before a thing the hand stops, and looks again [m]."""
-AHEAD = (0.42, 0.36, 0.48, 0.54, 0.60)
-ASIDE = (0.20, 0.28, 0.12, 0.04)
+AHEAD = (0.48, 0.42, 0.54, 0.36, 0.60)
+ASIDE = (0.28, 0.20, 0.12, 0.04)
 TURNS = (0.0, 0.3, -0.3, 0.6, -0.6)
-"""Where a hand's goal may lie in the base frame [m], and how far the base may be turned from
-facing it squarely [rad]."""
-BEST = (0.44, 0.19)
-"""Where it lies best [m]: near the middle of what an arm of this class reaches."""
+"""Where a hand's goal may lie in the base frame [m]; how far the base is turned aside [rad]."""
+BEST = (AHEAD[0], ASIDE[0])
+"""Where it lies best [m]: before the shoulder, so that the forearm crosses no edge aslant."""
 NEARER = 0.1
 """By how much less ahead what is as low as the floor has to be: arms point down to it [m]."""
 PLACES = tuple(product(AHEAD, ASIDE))
@@ -345,14 +344,15 @@ class Reacher:
         return [{**self.rest, hand.arm: np.array(posture)} for posture in hand.postures]
 
     def _drawn_options(self, ways: int) -> list[list[int]]:
-        """Random ways, stands, turns and arm postures to try, as indices."""
+        """Every way from the usual stand; then ways, stands, turns and postures by chance."""
         if not ways:
             return []
         stands = (len(PLACES), len(TURNS)) if self.robot.drives else (1, 1)
         postures = min(len(hand.postures) for hand in self.robot.hands.values())
         most = [ways, *stands, postures]
-        found: list[list[int]] = self.rng.integers(0, most, (OPTIONS, 4)).tolist()
-        return found
+        usual = np.arange(ways)[:, None] * np.array([1, 0, 0, 0])
+        drawn = self.rng.integers(0, most, (OPTIONS, 4)).tolist()
+        return [*usual.tolist(), *drawn]
 
     def _stand(
         self, side: str, at: Array, facing: float, stand: int, turn: int

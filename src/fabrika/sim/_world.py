@@ -375,10 +375,7 @@ class SimWorld:
             raise self._fatal(error) from error
 
     def _push(self, now: float) -> None:
-        """Apply the scenario's pushes: forces [N] in the world frame.
-
-        They act at a ``height`` [m] over the thing's bottom; at its centre of mass without one.
-        """
+        """Apply the pushes: forces [N] at a height over a thing's bottom, else at its middle."""
         d = self._data
         for push in self._params["pushes"]:
             inside = push["time"] <= now < push["time"] + push["seconds"]
