@@ -187,7 +187,8 @@ def _task_of(store: Path) -> str:
 @click.option(
     "--train-steps",
     type=click.IntRange(min=1),
-    help="Steps of training.  [default: 7000, where episodes may last over 30 s 14000, from cameras 4000]",
+    help="Steps of training.  [default: 7000; 14000 where episodes may take over 30 s; from "
+    "cameras 4000]",
 )
 @json_option
 def train(

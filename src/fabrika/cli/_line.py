@@ -91,7 +91,8 @@ class Plan:
 @click.option(
     "--train-steps",
     type=click.IntRange(min=1),
-    help="Steps of training.  [default: 7000, where episodes may last over 30 s 14000, from cameras 4000]",
+    help="Steps of training.  [default: 7000; 14000 where episodes may take over 30 s; from "
+    "cameras 4000]",
 )
 @count_option(default=None, help="Scenarios that the gate judges, 26 or more.  [default: 100]")
 @json_option
