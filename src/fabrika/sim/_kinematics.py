@@ -163,14 +163,15 @@ class Kinematics:
         self._all[span.qpos] = q
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
-        errors, rows = [], []
-        for side, (position, rotation) in targets.items():
+        error, rows = np.empty(6 * len(targets)), []
+        for index, (side, (position, rotation)) in enumerate(targets.items()):
             body = self._palms[side]
             mujoco.mj_jacBody(model, data, self._moves, self._spins, body)
             turn = rotation @ self._turns[body].T
-            errors += [position - self._places[body], 0.1 * vector_of(turn)]
+            error[6 * index : 6 * index + 3] = position - self._places[body]
+            error[6 * index + 3 : 6 * index + 6] = 0.1 * vector_of(turn)
             rows.append(jacobian[:, span.dofs] * _WEIGHTS)
-        return np.concatenate(errors), rows[0] if len(rows) == 1 else np.concatenate(rows)
+        return error, rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
 def _onward(
