@@ -207,7 +207,7 @@ def _step(
     step = clamp(move[:, 0], -0.3, 0.3) + pull * (away - move[:, 1])
     free = (step >= low) & (step <= high)
     if free.all():
-        return step
+        return np.asarray(step)
     step = clamp(step, low, high)
     for _ in range(2):
         j = jacobian[:, free]
