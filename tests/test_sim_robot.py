@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from fabrika import ContractError
 from fabrika.sim import CLOID_CLASS, Kinematics, Limbs
-from fabrika.sim._pose import pose9, quaternion_rotation, rotation_vector, split9, vector_of
+from fabrika.sim._pose import (
+    across,
+    pose9,
+    quaternion_rotation,
+    rotation_vector,
+    split9,
+    vector_of,
+)
 from fabrika.sim._robot import compile_mjcf, driven_joints
 
 MODEL = CLOID_CLASS.compile()
@@ -154,6 +161,32 @@ def test_inverse_kinematics_reaches_what_forward_kinematics_gives(share: np.ndar
     assert room >= 0.0
 
 
+@given(joint_share)
+@settings(max_examples=15, deadline=None)
+def test_a_goal_is_brought_about_as_by_single_iterations_or_not_at_all(share: np.ndarray) -> None:
+    """`bring` saves overhead, and no bit: a rehearsal finds what it found one step at a time."""
+    group, home = CLOID_CLASS.groups["right_arm"], CLOID_CLASS.home
+    low, high = np.array(group.low), np.array(group.high)
+    arm = np.clip(home["right_arm"] + 0.9 * (share - 0.5) * (high - low), low, high)
+    goal = {"right": KINEMATICS.palm({"lift": np.array([0.2]), "right_arm": arm}, "right")}
+    found = KINEMATICS.bring(goal, home, home, within=3e-3)
+    now, errors = dict(home), []
+    for _ in range(30):
+        solved, left = KINEMATICS.solve(goal, now, home)
+        errors.append(left)
+        if left < 3e-3:
+            break
+        now.update(solved)
+    if found is None:
+        assert min(errors[:13]) >= 3e-3
+    else:
+        assert all((values == now[name]).all() for name, values in found.items())
+    assert (
+        KINEMATICS.bring({"right": (np.array([3.0, 0, 1]), np.eye(3))}, home, home, within=0.01)
+        is None
+    )
+
+
 def test_a_malformed_mjcf_is_named() -> None:
     with pytest.raises(ContractError, match="my-robot"):
         compile_mjcf("<mujoco><worldbody><geom type='nonsense'/></worldbody></mujoco>", "my-robot")
@@ -163,3 +196,9 @@ def test_the_page_of_the_robot_lists_every_assumption() -> None:
     page = (Path(__file__).parent.parent / "docs/robots/cloid-class.md").read_text()
     listed = page.split("<!-- assumptions -->\n")[1].split("<!-- /assumptions -->")[0]
     assert listed == "".join(f"- {line}\n" for line in CLOID_CLASS.assumptions)
+
+
+@given(st.lists(st.floats(-9, 9), min_size=6, max_size=6))
+def test_a_cross_product_made_short_is_the_same_to_the_bit(numbers: list[float]) -> None:
+    one, other = np.array(numbers[:3]), np.array(numbers[3:])
+    assert (across(one, other) == np.cross(one, other)).all()

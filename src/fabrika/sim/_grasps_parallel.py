@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import cos, pi, sin
 from typing import Any
@@ -59,13 +60,14 @@ def ways_to_hold(
     """
     if hand.approach != (1.0, 0.0, 0.0):
         return grasps(hand, params, frame, facing, walled)
-    found = (
-        grasp
-        for piece in _pieces(params)
-        if piece.thick <= hand.span
-        for grasp in _pinches(hand, piece)
-    )
-    return sorted(found, key=lambda grasp: grasp.cost)
+    return list(_held(hand, tuple(p for p in _pieces(params) if p.thick <= hand.span)))
+
+
+@lru_cache(maxsize=64)
+def _held(hand: Hand, pieces: tuple[_Piece, ...]) -> tuple[Grasp, ...]:
+    """Grasps of a shape, the best first: the same however the thing stands."""
+    found = (grasp for piece in pieces for grasp in _pinches(hand, piece))
+    return tuple(sorted(found, key=lambda grasp: grasp.cost))
 
 
 def _pieces(params: Mapping[str, Any]) -> Iterator[_Piece]:

@@ -155,7 +155,7 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
     options = []
     low, high = np.array(AROUND).T
     level = yaw_rotation(-model.thing(name).yaw) @ w._set(name, side)[0]
-    ways: dict[int, list[Grasp]] = {}
+    ways: dict[int, list[tuple[Grasp, float]]] = {}
     for _ in range(_OPTIONS):
         offset = w.rng.uniform(low, high)
         turn = int(w.rng.integers(16))
@@ -164,7 +164,7 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
             ways[turn] = list(_grasps(w, name, to, frame))
         if not ways[turn]:
             continue
-        grasp = ways[turn][int(w.rng.integers(len(ways[turn])))]
+        grasp = _higher(*ways[turn][int(w.rng.integers(len(ways[turn])))])
         giver, taker = frame * held, frame * grasp.palm
         cost = float(np.linalg.norm(offset)) - 2 * min(hypot(*(taker.at - giver.at)), 0.3)
         if not w.robot.drives:
@@ -183,14 +183,20 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
     return None
 
 
-def _grasps(w: Worker, name: str, to: str, frame: Frame) -> Iterator[Grasp]:
-    """Ways to take a thing that stands on nothing: also higher up."""
+def _grasps(w: Worker, name: str, to: str, frame: Frame) -> Iterator[tuple[Grasp, float]]:
+    """Ways to take a thing that stands on nothing, and how much higher up [m]."""
     hand, params = w.robot.hands[to], w.model.things[name]
+    highest = height_of(params) - _RIM
     for grasp in ways_to_hold(hand, params, frame, float(w.model.stand()[2])):
-        for more in HIGHER if not grasp.above else (0.0,):
-            palm = Frame(grasp.palm.at + more * UP, grasp.palm.turn)
-            if not more or palm.point(*hand.pocket)[2] < height_of(params) - _RIM:
-                yield replace(grasp, palm=palm)
+        yield grasp, 0.0
+        if not grasp.above:
+            high = float(grasp.palm.point(*hand.pocket)[2])
+            yield from ((grasp, more) for more in HIGHER[1:] if high + more < highest)
+
+
+def _higher(grasp: Grasp, more: float) -> Grasp:
+    """The same grasp, higher up [m]."""
+    return replace(grasp, palm=Frame(grasp.palm.at + more * UP, grasp.palm.turn))
 
 
 def _rehearse(
@@ -240,14 +246,4 @@ def _solve(
     goals = {side: (base * palm).at for side, palm in palms.items()}
     targets = {side: (goals[side], (base * palm).turn) for side, palm in palms.items()}
     posture = {**w.limbs.joints, **drawn, **w._torso()}
-    now, last = dict(joints), 9.0
-    for count in range(40):
-        solved, left = w.kinematics.solve(targets, now, posture)
-        if left < EXACT / 2:
-            return {name: now[name] for name in solved}
-        if count > 12 and left > 0.8 * last:
-            return None
-        if count % 6 == 5:
-            last = left
-        now.update(solved)
-    return None
+    return w.kinematics.bring(targets, joints, posture, within=EXACT / 2, most=40)

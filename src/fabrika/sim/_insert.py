@@ -29,6 +29,8 @@ FELT, PUSH = 2.0, 12.0
 """Force on the thing at which it is left to what it touches, and at which it is stuck [N]."""
 ASTRAY = 0.006
 """How far aside of its way a thing may come before it is drawn back [m]."""
+TWISTED = 0.15
+"""How far a thing may turn in the hand before it is held anew [rad]."""
 _AIMS = 20
 """Places that are tried to find the hole."""
 _ASIDE = 0.0005
@@ -181,6 +183,16 @@ class Fitter(Placer):
             )
         )
 
+    def _keeps_turned(self, name: str, side: str) -> Callable[[], bool]:
+        """As `_keeps`, and it has not turned in the hand, which would go round it."""
+        held, first = self._keeps(name, side), self._in_palm(side, name).turn
+
+        def keeps() -> bool:
+            cosine = (float(np.trace(first.T @ self._in_palm(side, name).turn)) - 1.0) / 2.0
+            return held() and cosine > cos(TWISTED)
+
+        return keeps
+
     def _go_in(self, name: str, side: str, wanted: Joining, index: int) -> Act:
         """From before the mouth into it: aim, push; where it is stuck, draw back, aim aside."""
 
@@ -196,6 +208,7 @@ class Fitter(Placer):
             aside = float(np.linalg.norm(off - deep * goal.way))
             return deep, aside, self.model.support(name)[0]
 
+        keeps = self._keeps_turned(name, side)
         for count in range(_AIMS):
             far = _ASIDE * sqrt(count)
             out, up = far * cos(count * _GOLDEN), far * sin(count * _GOLDEN)
@@ -207,14 +220,20 @@ class Fitter(Placer):
                 return Frame(at, goal.frame.turn)
 
             yield from self._lead(
-                name, side, lambda: aim(-SHORT), speed=0.1, within=0.002, patience=0.8
+                name,
+                side,
+                lambda: aim(-SHORT),
+                speed=0.1,
+                within=0.002,
+                patience=0.8,
+                while_true=keeps,
             )
-            if self.model.support(name)[1] < 0.3:
+            if not keeps():
                 return "slipped"
 
             def going() -> bool:
                 deep, aside, force = seen()
-                return deep < fit().most and aside < ASTRAY and force < PUSH
+                return deep < fit().most and aside < ASTRAY and force < PUSH and keeps()
 
             def ahead() -> Frame:
                 """Straight on; where it touches nothing, also towards its aim."""

@@ -18,12 +18,15 @@ _TORSO = 0.3
 _WEIGHTS = np.array([1.0, 1.0, 1.0, 0.1, 0.1, 0.1])[:, None]
 """A radian counts as 0.1 m."""
 
+_UNIT = {6: np.eye(6), 12: np.eye(12)}
+"""Of one hand and of two."""
+
 Pose = tuple[Array, Array]
 """Position (3,) [m] and rotation (3, 3) of a palm in the robot's base frame."""
 
 
 class _Span(NamedTuple):
-    """The joints that one solve moves: groups, their slices, dofs, range, readiness."""
+    """The joints that one solve moves: groups, slices, dofs, range, readiness, addresses."""
 
     used: tuple[str, ...]
     part: dict[str, slice]
@@ -31,6 +34,15 @@ class _Span(NamedTuple):
     low: Array
     high: Array
     ease: Array
+    qpos: Array
+
+    def join(self, values: Signals) -> Array:
+        """(n,) values of these groups, fresh."""
+        return np.concatenate([values[name] for name in self.used])
+
+    def split(self, q: Array) -> dict[str, Array]:
+        """(n,) values by group, fresh."""
+        return {name: q[part].copy() for name, part in self.part.items()}
 
 
 class Kinematics:
@@ -55,6 +67,10 @@ class Kinematics:
         self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
         self._slow = np.concatenate([[], *(self._dof[name] for name in robot.torso)])
         self._jacobian = np.zeros((6, m.nv))
+        # Views into the engine's memory, which stays where it is.
+        self._places, self._turns = self._data.xpos, self._data.xmat.reshape(-1, 3, 3)
+        self._all = self._data.qpos
+        self._moves, self._spins = self._jacobian[:3], self._jacobian[3:]
         self._spans: dict[tuple[str, ...], _Span] = {}
 
     def palm(self, joints: Mapping[str, Array], side: str) -> Pose:
@@ -66,7 +82,7 @@ class Kinematics:
     def _set(self, joints: Mapping[str, Array]) -> None:
         for name in self._groups:
             if name in joints:
-                self._data.qpos[self._qpos[name]] = joints[name]
+                self._all[self._qpos[name]] = joints[name]
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_comPos(self._model, self._data)  # the Jacobians need it
 
@@ -87,18 +103,41 @@ class Kinematics:
         concerned, and the largest error that was left before the last iteration [m, or 0.1 m
         a rad].
         """
-        used, part, dofs, low, high, ease = self._span(tuple(targets))
-        rest = np.concatenate([posture[name] for name in used])
-        q = np.concatenate([joints[name] for name in used])
-        # Of what is not spare, damping would let a pull take a share: millimetres of error.
-        pull = pull if len(q) > 6 * len(targets) else 0.0
+        span = self._span(tuple(targets))
+        q, rest = span.join(joints), span.join(posture)
         error = np.zeros(6)
         for _ in range(iterations):
-            self._set({name: q[part[name]] for name in used})
-            error, jacobian = self._error(targets, dofs)
-            away, room = (rest - q) / ease, ((low - q) / ease, (high - q) / ease)
-            q = q + ease * _step(error, jacobian * ease, away, *room, damping, pull)
-        return {name: q[part[name]].copy() for name in used}, float(np.abs(error).max())
+            error, jacobian = self._error(targets, span, q)
+            q = _onward(span, q, rest, error, jacobian, damping, pull)
+        return span.split(q), float(np.abs(error).max())
+
+    def bring(
+        self,
+        targets: Mapping[str, Pose],
+        joints: Signals,
+        posture: Signals,
+        *,
+        within: float,
+        most: int = 30,
+    ) -> dict[str, Array] | None:
+        """Joint positions that bring the palms ``within`` [m, or 0.1 m a rad] of the targets.
+
+        As `solve`, in as many iterations as it takes; None after ``most``, or where it comes no
+        nearer.
+        """
+        span = self._span(tuple(targets))
+        q, rest, last = span.join(joints), span.join(posture), 9.0
+        for count in range(most):
+            error, jacobian = self._error(targets, span, q)
+            left = max(map(abs, error.tolist()))
+            if left < within:
+                return span.split(q)
+            if count > 12 and left > 0.8 * last:
+                return None
+            if count % 6 == 5:
+                last = left
+            q = _onward(span, q, rest, error, jacobian, 0.03, 0.1)
+        return None
 
     def _span(self, sides: tuple[str, ...]) -> _Span:
         """What the solver moves for these hands: worked out once."""
@@ -114,19 +153,43 @@ class Kinematics:
                 np.concatenate([np.array(g.low) for g in groups]),
                 np.concatenate([np.array(g.high) for g in groups]),
                 np.where(np.isin(dofs, self._slow), _TORSO, 1.0),
+                np.concatenate([self._qpos[name] for name in used]),
             )
         return self._spans[sides]
 
-    def _error(self, targets: Mapping[str, Pose], dofs: Array) -> tuple[Array, Array]:
-        """Stacked task error and Jacobian."""
-        errors, rows = [], []
-        for side, (position, rotation) in targets.items():
+    def _error(self, targets: Mapping[str, Pose], span: _Span, q: Array) -> tuple[Array, Array]:
+        """Stacked task error and Jacobian where the joints are at ``q`` (n,)."""
+        model, data, jacobian = self._model, self._data, self._jacobian
+        self._all[span.qpos] = q
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        error, rows = np.empty(6 * len(targets)), []
+        for index, (side, (position, rotation)) in enumerate(targets.items()):
             body = self._palms[side]
-            mujoco.mj_jacBody(self._model, self._data, self._jacobian[:3], self._jacobian[3:], body)
-            turn = rotation @ self._data.xmat[body].reshape(3, 3).T
-            errors += [position - self._data.xpos[body], 0.1 * vector_of(turn)]
-            rows.append(self._jacobian[:, dofs] * _WEIGHTS)
-        return np.concatenate(errors), np.concatenate(rows)
+            mujoco.mj_jacBody(model, data, self._moves, self._spins, body)
+            turn = rotation @ self._turns[body].T
+            error[6 * index : 6 * index + 3] = position - self._places[body]
+            error[6 * index + 3 : 6 * index + 6] = 0.1 * vector_of(turn)
+            rows.append(jacobian[:, span.dofs] * _WEIGHTS)
+        return error, rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+
+def _onward(
+    span: _Span,
+    q: Array,
+    rest: Array,
+    error: Array,
+    jacobian: Array,
+    damping: float,
+    pull: float,
+) -> Array:
+    """(n,) joint positions one damped step nearer to where the error is none."""
+    # Of what is not spare, damping would let a pull take a share: millimetres of error.
+    pull = pull if len(q) > len(error) else 0.0
+    ease = span.ease
+    room = (span.low - q) / ease, (span.high - q) / ease
+    step = _step(error, jacobian * ease, (rest - q) / ease, *room, damping, pull)
+    return np.asarray(q + ease * step)
 
 
 def _step(
@@ -137,17 +200,21 @@ def _step(
     A joint that would leave its range is stopped at its end, and the others are solved again
     without it: merely clipping would let it take a share of the error that it cannot carry.
     """
-    ridge = damping**2 * np.eye(len(error))
-    both = np.stack([error, jacobian @ away], axis=1)
+    ridge = damping**2 * _UNIT[len(error)]
+    both = np.empty((len(error), 2))
+    both[:, 0], both[:, 1] = error, jacobian @ away
     move = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + ridge, both)
     step = clamp(move[:, 0], -0.3, 0.3) + pull * (away - move[:, 1])
     free = (step >= low) & (step <= high)
+    if free.all():
+        return np.asarray(step)
     step = clamp(step, low, high)
-    for _ in range(0 if free.all() else 2):
+    for _ in range(2):
         j = jacobian[:, free]
         gram = j @ j.T + ridge
         left = error - jacobian[:, ~free] @ step[~free]
-        solved = np.linalg.solve(gram, np.column_stack([left, j @ away[free]]))
+        both[:, 0], both[:, 1] = left, j @ away[free]
+        solved = np.linalg.solve(gram, both)
         null = away[free] - j.T @ solved[:, 1]
         step[free] = clamp(j.T @ solved[:, 0], -0.3, 0.3) + pull * null
         out = free & ((step < low) | (step > high))

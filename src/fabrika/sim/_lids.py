@@ -8,7 +8,8 @@ not turn as far as the part does: fingers fit the gap at any of a range of tilts
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from math import cos, tan
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._joinery import CLEARANCE, Part
 from fabrika.sim._model import Frame
+from fabrika.sim._pose import across
 from fabrika.sim._reach import BLOCKED, Act, Stand
 from fabrika.sim._robot import Hand
 
@@ -49,6 +51,8 @@ PRESSED = 40.0
 CLEAR = 0.010
 """What has to stay free around the robot on its way [m]."""
 STEPS = 6
+MOST = 300
+"""Stands that are tried for a ride."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,16 @@ class Ride:
     def palm(self, part: Part, hand: Hand, at: float) -> Frame:
         """The palm in the part's frame where the part is ``at`` [rad]."""
         done = min(max((at - self.start) / (self.goal - self.start), 0.0), 1.0)
+        one, two = self.tips
         tilt, deep, below = (
             a + done * (b - a)
-            for a, b in zip(astuple(self.tips[0]), astuple(self.tips[1]), strict=True)
+            for a, b in ((one.tilt, two.tilt), (one.deep, two.deep), (one.below, two.below))
         )
         out, handle, inwards = np.array(part.out), np.array(part.handle), _inwards(part)
         x = np.cos(tilt) * inwards + np.sin(tilt) * out
         z = self.roll * (np.cos(tilt) * out - np.sin(tilt) * inwards)
-        turn = np.stack([x, np.cross(z, x), z], axis=1)
+        turn = np.empty((3, 3))
+        turn[:, 0], turn[:, 1], turn[:, 2] = x, across(z, x), z
         tip = handle + deep * inwards - below * out
         return Frame(tip - hand.bounds[1] * x, turn)
 
@@ -97,6 +103,7 @@ def _behind(tilt: float) -> Tip:
     return Tip(tilt, deep, GAP / cos(tilt) - deep * tan(tilt))
 
 
+@lru_cache(maxsize=64)
 def _inwards(part: Part) -> Array:
     """(3,) unit vector along the panel from its bar to its hinge, in the part's frame."""
     bar, out, handle = np.array(part.bar), np.array(part.out), np.array(part.handle)
@@ -114,12 +121,12 @@ def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: fl
 
 def swing(worker: Worker, joint: str, goal: float) -> Act:
     """Bring a door that drops down, or a lid, to ``goal`` [rad], in as many rides as it takes."""
-    failed = "no-grip"
+    failed, went = "no-grip", dict[float, bool]()
     for _ in range(4):
         if _there(worker, joint, goal):
             return ""
         yield from worker.settle()  # an arm that is still out would be in the way of every stand
-        found = _find(worker, joint, goal)
+        found = _find(worker, joint, goal, went)
         if found is None:
             return "no-grip"
         ride, stand, follow = found
@@ -191,21 +198,28 @@ def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tu
             yield ride, steep + 0.1 * (roll < 0)
 
 
-def _find(worker: Worker, joint: str, goal: float) -> tuple[Ride, Stand, float] | None:
-    """A ride as far as there is one, the stand where it begins, how the base goes along."""
-    model = worker.look()
-    start = model.opening(joint)
+def _find(
+    worker: Worker, joint: str, goal: float, went: dict[float, bool]
+) -> tuple[Ride, Stand, float] | None:
+    """A ride as far as there is one, the stand where it begins, how the base goes along.
+
+    ``went``: whether the first ride looked for went so far [rad]; if not, none is looked for again.
+    """
+    start = worker.look().opening(joint)
     for share in GOALS if goal > start else (1.0,):
         end = start + share * (goal - start)
-        found = _find_to(worker, joint, start, end)
+        far = round(end, 2)
+        found = _find_to(worker, joint, start, end, MOST if went.get(far, True) else 0)
+        went.setdefault(far, found is not None)
         if found is not None:
             return found
     return None
 
 
 def _find_to(
-    worker: Worker, joint: str, start: float, goal: float
+    worker: Worker, joint: str, start: float, goal: float, most: int
 ) -> tuple[Ride, Stand, float] | None:
+    """``most``: stands that are tried. Draws are the same for any, so that what follows is, too."""
     model = worker.look()
     part, body = model.parts[joint], model.body(joint, start)
     hands = worker.robot.hands
@@ -213,10 +227,10 @@ def _find_to(
     for ride, cost in _rides(worker, joint, start, goal):
         palm = body * ride.palm(part, hands[ride.side], start)
         ways.append((ride.side, palm, cost, ride))
-    tried = blocked = 0
-    for _, ride, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
-        tried += 1
-        if tried > 300:
+    blocked = 0
+    stands = worker.stands_for(ways, model.facing(model.owner(joint)))
+    for tried, (_, ride, base, drawn) in enumerate(stands):
+        if tried >= most:
             break
         postures = _try(worker, joint, ride, base, drawn)
         if postures is None:

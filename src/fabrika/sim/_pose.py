@@ -70,6 +70,12 @@ def vector_of(rotation: Array) -> Array:
     return np.asarray(angle * skew / (2.0 * sin(angle)))
 
 
+def across(one: Array, other: Array) -> Array:
+    """(3,) cross product of two vectors: ``numpy.cross`` without its overhead."""
+    (a, b, c), (d, e, f) = one.tolist(), other.tolist()
+    return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+
+
 def yaw_rotation(yaw: float) -> Array:
     """(3, 3) rotation about z [rad]."""
     c, s = np.cos(yaw), np.sin(yaw)

@@ -14,7 +14,7 @@ from fabrika.sim._drum import before, goes_in, insert, let_go
 from fabrika.sim._grasps import downwards
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
-from fabrika.sim._pose import turn_by, yaw_rotation
+from fabrika.sim._pose import across, turn_by, yaw_rotation
 from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
@@ -470,7 +470,7 @@ class Placer(Reacher):
 
 def _towards(one: Array, other: Array) -> Array:
     """(3,) vector about which a unit vector is turned into another, by its length [rad]."""
-    axis = np.cross(one, other)
+    axis = across(one, other)
     sine = float(np.linalg.norm(axis))
     return axis * (atan2(sine, float(one @ other)) / max(sine, 1e-9))
 

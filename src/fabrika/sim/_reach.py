@@ -200,20 +200,9 @@ class Reacher:
         ``joints``: where they begin; ``drawn``: what spare joints are drawn to.
         """
         local = base.inverse() * palm
-        goal, most = (local.at, local.turn), 30
-        now = {name: joints[name] for name in self._groups(side)}
         posture = {**self.limbs.joints, **(drawn or self.drawn), **self._torso()}
-        last = 9.0
-        for count in range(most):
-            solved, left = self.kinematics.solve({side: goal}, {**joints, **now}, posture)
-            if left < EXACT / 2:
-                return now
-            if count > 12 and left > 0.8 * last:
-                return None
-            if count % 6 == 5:
-                last = left
-            now = solved
-        return None
+        goal = {side: (local.at, local.turn)}
+        return self.kinematics.bring(goal, joints, posture, within=EXACT / 2)
 
     def arm_path(
         self, side: str, target: Mapping[str, Array], near: Mapping[str, float]

@@ -6,7 +6,7 @@ physics: bodies are put where they are said to be, and contacts are looked up.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -61,46 +61,46 @@ class Rehearsal:
         foreign = ~self._mine[self._body]
         m.geom_contype[foreign], m.geom_conaffinity[foreign] = 0, _ALL
         self._held: dict[str, tuple[int, int, Array, Array]] = {}
-        self._joints = {
-            name: [driven_joints(m, m.actuator(actuator).id) for actuator in group.actuators]
-            for name, group in robot.groups.items()
-        }
+        # Looked up thousands of times an episode: bodies and joints by name, groups by address.
+        self._bodies = {m.body(body).name: body for body in range(m.nbody)}
+        self._addresses = {m.joint(j).name: int(m.jnt_qposadr[j]) for j in range(m.njnt)}
+        self._groups = {name: _moved(m, group.actuators) for name, group in robot.groups.items()}
+        self._qpos, self._turns = self._data.qpos, self._data.xmat.reshape(-1, 3, 3)
         self.pose({name: np.array(group.home) for name, group in robot.groups.items()})
 
     def pose(self, joints: Mapping[str, Array]) -> None:
         """Put groups of the robot where they are given; the others stay."""
         for name, values in joints.items():
-            if name not in self._joints:
-                raise UnknownNameError("group", name, self._joints)
-            for (moved, share), value in zip(self._joints[name], values, strict=True):
-                for joint in moved:
-                    self._data.qpos[self._model.jnt_qposadr[joint]] = share * value
+            if name not in self._groups:
+                raise UnknownNameError("group", name, self._groups)
+            addresses, shares, actuators = self._groups[name]
+            self._qpos[addresses] = shares * values[actuators]
 
     def stand(self, position: Array, rotation: Array) -> None:
         """Put the robot itself, if it does not drive, there: (3,) [m] in the world, (3, 3)."""
         quaternion = np.empty(4)
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
-        root = self._model.body(self._root).id
+        root = self._bodies[self._root]
         self._model.body_pos[root], self._model.body_quat[root] = position, quaternion
 
     def put(self, body: str, position: Array, rotation: Array) -> None:
         """Put a free body there: (3,) [m] in the world, (3, 3)."""
-        address = int(self._model.joint(body).qposadr[0])
+        address = self._addresses[body]
         quaternion = np.empty(4)
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
-        self._data.qpos[address : address + 3] = position
-        self._data.qpos[address + 3 : address + 7] = quaternion
+        self._qpos[address : address + 3] = position
+        self._qpos[address + 3 : address + 7] = quaternion
 
     def move(self, joint: str, at: float) -> None:
         """Put a door, a drawer or a lid where it is said to be [rad or m]."""
-        self._data.qpos[int(self._model.joint(joint).qposadr[0])] = at
+        self._qpos[self._addresses[joint]] = at
 
     def hold(self, body: str, side: str, position: Array, rotation: Array) -> None:
         """From now on a free body goes with a palm, there in its frame: (3,) [m], (3, 3).
 
         What it touches, the robot touches.
         """
-        address, palm = int(self._model.joint(body).qposadr[0]), self._palms[side]
+        address, palm = self._addresses[body], self._palms[side]
         self._held[body] = address, palm, position.copy(), rotation.copy()
         self._own(body, self._hand[palm])
 
@@ -111,7 +111,7 @@ class Rehearsal:
         self._held = {}
 
     def _own(self, body: str, hand: int) -> None:
-        index = self._model.body(body).id
+        index = self._bodies[body]
         self._mine[index], self._hand[index], self._near[index] = hand >= 0, hand, hand
         geoms = self._body == index
         self._model.geom_contype[geoms] = 1 if hand >= 0 else 0
@@ -132,7 +132,7 @@ class Rehearsal:
         """
         limits = np.full(self._model.nbody, margin)
         for name, limit in (near or {}).items():
-            limits[self._model.body(name).id] = limit
+            limits[self._bodies[name]] = limit
         self._collide(max(margin, own))
         contact = self._data.contact
         if not len(contact.dist):
@@ -181,6 +181,18 @@ class Rehearsal:
             same_hand = self._hand[one] == self._hand[two] >= 0
             if self._mine[one] and not same_hand:
                 yield Touch(m.body(one).name, m.body(two).name, -float(contact.dist))
+
+
+def _moved(model: mujoco.MjModel, actuators: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Of each joint that position actuators move: its address, its share, which moves it."""
+    found = [
+        (int(model.jnt_qposadr[joint]), share, index)
+        for index, actuator in enumerate(actuators)
+        for joints, share in [driven_joints(model, model.actuator(actuator).id)]
+        for joint in joints
+    ]
+    addresses, shares, indices = zip(*found, strict=True)
+    return np.array(addresses), np.array(shares), np.array(indices)
 
 
 def _hand_of(model: mujoco.MjModel, body: int, palms: list[int]) -> int:

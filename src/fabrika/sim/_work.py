@@ -32,6 +32,9 @@ OVER = 0.16
 """How much higher what stands between walls is lifted [m]."""
 CHASED = 0.012
 """How far a thing may be pushed by a hand that closes in [m]: further, it would run from it."""
+JAMMED = 12.0
+"""Force of open fingers on a thing at which a hand draws back a little and comes again [N]: an arm
+sways by as much as there is room beside something thick, and pushes it down by friction."""
 CARRY = (1.2, 1.1, 1.0)
 """Heights of the hand at which things are carried, the best first [m]."""
 AROUND = (0.0, 0.8, -0.8, 1.6, -1.6, 2.4, -2.4)
@@ -270,11 +273,18 @@ class Worker(Fitter):
         gap, stood = 0.0 if grasp.above else 0.003, self.model.thing(name).at
 
         def stands() -> bool:
-            return float(np.linalg.norm(self.model.thing(name).at - stood)) < CHASED
+            chased = float(np.linalg.norm(self.model.thing(name).at - stood)) >= CHASED
+            return not chased and self.model.support(name)[1] < JAMMED
 
-        yield from self.goto(
-            side, lambda: palm(gap), speed=0.2, within=0.003, while_true=stands, patience=3.0
-        )
+        for _ in range(3):
+            yield from self.goto(
+                side, lambda: palm(gap), speed=0.2, within=0.003, while_true=stands, patience=3.0
+            )
+            if self.model.support(name)[1] < JAMMED:
+                break
+            yield from self.goto(
+                side, lambda: palm(0.3 * BEFORE), speed=0.2, within=0.006, patience=1.0
+            )
         self.grips[side] = grasp
         yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
         yield from self.limbs.wait(0.32)
