@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._aside import set_aside
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._handover import hand_over
@@ -74,6 +75,10 @@ class Worker(Fitter):
     def hand_over(self, name: str, to: str) -> Act:
         """Give a held thing from one hand to another, in the air."""
         return hand_over(self, name, to)
+
+    def set_aside(self, side: str) -> Act:
+        """Hold what a hand has at the robot's side, out of the other arm's way."""
+        return set_aside(self, side)
 
     def forget_lost(self) -> Act:
         """What slipped out of a hand on its way is no longer held; the hand goes to its rest."""
