@@ -141,10 +141,12 @@ def _steps(
         if goal.predicate in _BRINGING:
             # What is threaded stays in the hand.
             unfinished = goal.predicate != "threaded" and names[0] in worker.holds.values()
-            if unfinished:
-                yield from _as_well(worker, goal, page, failures)
             if unfinished or not _holds(goal, worker):
-                yield from _bring(worker, goal.predicate, names[0], names[1], page)
+                more = next(_as_well(worker, goal, page, failures), None)
+                if more and unfinished:
+                    yield more
+                aside = more is not None
+                yield from _bring(worker, goal.predicate, names[0], names[1], page, aside)
         elif goal.predicate == "held":
             yield from _hold(worker, names[0], names[1] if len(names) > 1 else "")
         elif goal.predicate == "handed" and goal.words not in done:
@@ -278,16 +280,23 @@ def _shut(worker: Worker, place: str) -> str:
 
 
 def _fetch(
-    worker: Worker, thing: str, to: To | None = None, sides: tuple[str, ...] = ()
+    worker: Worker,
+    thing: str,
+    to: To | None = None,
+    sides: tuple[str, ...] = (),
+    aside: bool = False,
 ) -> Iterator[Step]:
-    """Steps that end with the thing in a hand: what it will be put on, hands that are better."""
+    """Steps that end with the thing in a hand: what it will be put on, hands that are better.
+
+    ``aside``: the hand is to be out of the other one's way then.
+    """
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
 
     def run() -> Act:
-        failed = yield from worker.take(thing, sides, to=to)
+        failed = yield from worker.take(thing, sides, to=to, aside=aside)
         if failed == "no-grasp" and sides:
             failed = yield from worker.take(thing, to=to)
         return failed
@@ -295,8 +304,10 @@ def _fetch(
     yield Step(f"take {_said(worker, thing)}", run)
 
 
-def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
-    """Steps that end with the thing at its place."""
+def _bring(
+    worker: Worker, how: str, thing: str, place: str, page: Page, aside: bool = False
+) -> Iterator[Step]:
+    """Steps that end with the thing at its place; ``aside``: another one is fetched before."""
     if how in ("stacked", *_JOINING):
         for goal in page.goals:
             below = goal.args[0] == place and goal.predicate in _BRINGING
@@ -307,7 +318,7 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
         if shut:
             yield _opening(worker, shut)
         joined = Joining(how, place) if how in _JOINING else None
-        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place))
+        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place), (), aside)
         return
     if shut:
         yield _opening(worker, shut)

@@ -17,13 +17,16 @@ TOGETHER = ("on", "inside")
 
 
 def companions(worker: Worker, goal: Goal, unfinished: Iterator[Goal]) -> Iterator[Goal]:
-    """Goals whose things are fetched before the thing of a ``goal``, which is held, is brought."""
-    if not worker.robot.drives or goal.predicate not in TOGETHER or len(worker.holds) != 1:
+    """Goals whose things are fetched as well before the thing of a ``goal`` is brought."""
+    mine = [side for side, name in worker.holds.items() if name == goal.args[0]]
+    if not worker.robot.drives or goal.predicate not in TOGETHER or len(worker.holds) > len(mine):
+        return
+    if any(not worker.waits_well(side) for side in mine):
         return
     end, here = _place(worker, str(goal.args[1])), worker.model.stand()[:2]
     for other in unfinished:
-        thing, place = map(str, other.args[:2])
-        if other.predicate in TOGETHER and worker.model.under(thing) != place:
+        if other.predicate in TOGETHER and other.args[0] != goal.args[0]:
+            thing, place = map(str, other.args[:2])
             start, there = worker.model.thing(thing).at[:2], _place(worker, place)
             one_way = _far(here, start, there, end)
             if one_way + SAVED < _far(here, end, start, there):
