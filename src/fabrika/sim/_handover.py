@@ -24,7 +24,7 @@ from fabrika.sim._reach import BEFORE, EXACT, UP, Act
 from fabrika.sim._scene import height_of
 
 if TYPE_CHECKING:
-    from fabrika.sim._work import Worker
+    from fabrika.sim._work import To, Worker
 
 AROUND = ((-0.05, 0.30), (-0.12, 0.12), (-0.10, 0.20))
 """Where they meet: from the middle between the resting palms, in the base frame [m]."""
@@ -35,6 +35,8 @@ APART = 0.012
 _RIM = 0.02
 """How far below its top it is grasped at least [m]."""
 _OPTIONS, _MOST = 2000, 250
+_LOOKS = 120
+"""Ways to put a thing down after which a hand is said not to reach its place."""
 _EMPTY = 0.05
 """Share of the fingers' way that is left where they have closed on nothing."""
 
@@ -49,12 +51,27 @@ class _Meeting:
     """Of torso and both arms, the taker still `BEFORE` away."""
 
 
-def hand_over(w: Worker, name: str, to: str) -> Act:
-    """Give a held thing to the hand ``to``. The base stays where it is."""
+def better_hand(w: Worker, name: str, where: To) -> str:
+    """The hand that a held thing is given to: the one that has it cannot put it there.
+
+    Empty if it can, if it was given already, if no hand is free, or if the robot can drive nearer.
+    """
+    side = next(s for s, n in w.holds.items() if n == name)
+    free = [other for other in w.robot.hands if other not in w.holds]
+    if w.robot.drives or name in w.passed or not free or w.leads_to(name, side, where, _LOOKS):
+        return ""
+    return free[0]
+
+
+def hand_over(w: Worker, name: str, to: str, where: To | None = None) -> Act:
+    """Give a held thing to the hand ``to``. The base stays where it is.
+
+    ``where``: what the thing will be put on; it is then taken so that it can be put there.
+    """
     side = next(s for s, n in w.holds.items() if n == name)
     if side == to or to in w.holds:
         return "hand-not-free"
-    found = _find(w, name, side, to)
+    found = _find(w, name, side, to, where)
     if found is None:
         return "no-meeting"
     fingers = w.robot.hands[to].fingers
@@ -147,7 +164,7 @@ def _empty(w: Worker, side: str) -> bool:
 # -- where they meet -------------------------------------------------------------------------
 
 
-def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
+def _find(w: Worker, name: str, side: str, to: str, where: To | None) -> _Meeting | None:
     """The cheapest meeting that both arms reach, and that the first hand can leave."""
     model = w.look()
     held = w._in_palm(side, name).inverse()
@@ -172,12 +189,17 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
             cost += 0.5 * (w._askew(side, giver) + w._askew(to, taker))
         options.append((cost, frame, grasp))
     options.sort(key=lambda option: option[0])
+    leads: dict[int, bool] = {}
     postures = list(zip(w.robot.hands[side].postures, w.robot.hands[to].postures, strict=True))
     for number, (_, frame, grasp) in enumerate(options[:_MOST]):
         one, two = postures[number % len(postures)]
         drawn = {w.robot.hands[side].arm: np.array(one), w.robot.hands[to].arm: np.array(two)}
+        if not leads.get(id(grasp), True):
+            continue
         found = _rehearse(w, name, side, to, frame, held, grasp, drawn)
-        if found is not None:
+        if found is not None and id(grasp) not in leads:
+            leads[id(grasp)] = where is None or w.leads_to(name, to, where, _LOOKS, grasp)
+        if found is not None and leads[id(grasp)]:
             w.look()
             return found
     w.look()

@@ -16,7 +16,7 @@ from fabrika._signals import Array
 from fabrika.sim._aside import set_aside, waits_well
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
-from fabrika.sim._handover import hand_over
+from fabrika.sim._handover import better_hand, hand_over
 from fabrika.sim._insert import Fitter, Joining
 from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
@@ -44,6 +44,8 @@ HIGH = 1.0
 """What is to stand higher than this is near the height of the shoulders [m]."""
 _GLIMPSE = 40
 """Places that are tried to see whether a thing can be put there as it is to be taken."""
+_HOPELESS = 30
+"""Grasps that do not lead where the thing is to be, after which no other one is tried."""
 
 To = Callable[[], Surface | Joining]
 """What a thing is to be put on or into, as it is when asked."""
@@ -51,6 +53,9 @@ To = Callable[[], Surface | Joining]
 
 class Worker(Fitter):
     """One robot at work."""
+
+    _vain = 0
+    """Grasps that were found not to lead where the thing is to be."""
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -72,9 +77,13 @@ class Worker(Fitter):
         """Pour what is in a held vessel into another one, until it is ``done``."""
         return pour(self, source, vessel, done)
 
-    def hand_over(self, name: str, to: str) -> Act:
-        """Give a held thing from one hand to another, in the air."""
-        return hand_over(self, name, to)
+    def hand_over(self, name: str, to: str, where: To | None = None) -> Act:
+        """Give a held thing from one hand to another, in the air, to be put ``where``."""
+        return hand_over(self, name, to, where)
+
+    def better_hand(self, name: str, where: To) -> str:
+        """The hand that a held thing has to be given to so that it can be put there, if any."""
+        return better_hand(self, name, where)
 
     def set_aside(self, side: str) -> Act:
         """Hold what a hand has at the robot's side, out of the other arm's way."""
@@ -118,7 +127,7 @@ class Worker(Fitter):
             self.came_from[name] = place, model.thing(name).at
         self.passed.discard(name)
         for _ in range(3):
-            hands = sides or tuple(self.robot.hands)
+            hands, self._vain = sides or tuple(self.robot.hands), 0
             # What stands deep, or behind something, is reached in few of very many ways.
             found = self._find_grasp(name, hands, most, to)
             found = found or self._find_grasp(name, hands, 4 * most, to)
@@ -189,6 +198,8 @@ class Worker(Fitter):
         leads: dict[int, bool] = {}
         tried = blocked = 0
         for _, side, grasp, palm, base, drawn in options:
+            if self._vain >= _HOPELESS:
+                return None
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
                 model.rehearsal.pose(self._at(base, {**self._arms(), **self._torso()}))
@@ -211,7 +222,8 @@ class Worker(Fitter):
             )
             postures = self.rehearse(side, base, goals, drawn)
             if postures is not None and id(grasp) not in leads:
-                leads[id(grasp)] = self._leads_to(name, side, grasp, seen)
+                leads[id(grasp)] = seen is None or self.leads_to(name, side, seen, grasp=grasp)
+                self._vain += not leads[id(grasp)]
             if postures is not None and leads[id(grasp)]:
                 if self.route(base) is not None:
                     return side, grasp, Stand(base, postures, drawn)
@@ -233,16 +245,18 @@ class Worker(Fitter):
         palms = (fit.frame * grasp.palm for fit in self._fits(name, goal))
         return 0.3 * min(self._askew(side, palm) for palm in palms)
 
-    def _leads_to(self, name: str, side: str, grasp: Grasp, to: To | None) -> bool:
-        """Whether a thing can be put there, if that is known, as this grasp holds it."""
-        if to is None:
-            return True
-        self.grips[side] = grasp  # as it will be held
+    def leads_to(
+        self, name: str, side: str, to: To, most: int = _GLIMPSE, grasp: Grasp | None = None
+    ) -> bool:
+        """Whether a hand can put a thing there: as it holds it, or as a grasp will hold it."""
+        held = None
+        if grasp is not None:
+            self.grips[side], held = grasp, grasp.palm
         goal = to()
         found = (
-            self._find_fit(name, side, goal, _GLIMPSE, grasp.palm)
+            self._find_fit(name, side, goal, most, held)
             if isinstance(goal, Joining)
-            else self._find_place(name, side, goal, _GLIMPSE, grasp.palm)
+            else self._find_place(name, side, goal, most, held)
         )
         self.look()
         return found is not None

@@ -23,6 +23,7 @@ from fabrika.sim import Kinematics, Robot
 from fabrika.sim._insert import Joining
 from fabrika.sim._reach import Act
 from fabrika.sim._scenery import Scenery
+from fabrika.sim._surface import Surface
 from fabrika.sim._work import To, Worker
 
 _MOST = 40
@@ -217,9 +218,9 @@ def _hand(worker: Worker, goal: Goal, done: set[str]) -> Iterator[Step]:
         yield replace(_handing(worker, thing, side), run=run)
 
 
-def _handing(worker: Worker, thing: str, side: str) -> Step:
+def _handing(worker: Worker, thing: str, side: str, where: To | None = None) -> Step:
     words = f"give {_said(worker, thing)} to the {side} hand"
-    return Step(words, lambda: worker.hand_over(thing, side))
+    return Step(words, lambda: worker.hand_over(thing, side, where))
 
 
 def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
@@ -299,6 +300,9 @@ def _fetch(
         failed = yield from worker.take(thing, sides, to=to, aside=aside)
         if failed == "no-grasp" and sides:
             failed = yield from worker.take(thing, to=to)
+        if failed == "no-grasp" and to and not worker.robot.drives:
+            # No hand reaches both: one takes it, and gives it to the other one.
+            failed = yield from worker.take(thing)
         return failed
 
     yield Step(f"take {_said(worker, thing)}", run)
@@ -314,14 +318,19 @@ def _bring(
             if below and not _holds(goal, worker):
                 yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
     shut = _shut(worker, place) if "." in place else ""
-    if thing not in worker.holds.values():
-        if shut:
-            yield _opening(worker, shut)
-        joined = Joining(how, place) if how in _JOINING else None
-        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place), (), aside)
-        return
     if shut:
         yield _opening(worker, shut)
+    joined = Joining(how, place) if how in _JOINING else None
+
+    def where() -> Surface | Joining:
+        return joined or worker.where(how, place)
+
+    if thing not in worker.holds.values():
+        yield from _fetch(worker, thing, where, (), aside)
+        return
+    other = worker.better_hand(thing, where)
+    if other:
+        yield _handing(worker, thing, other, where)
     into = {"inside": "into", "inserted": "into", "threaded": "through"}.get(how, "on")
     words = f"put {_said(worker, thing)} {into} {_said(worker, place)}"
     put: Mapping[str, Callable[[], Act]] = {
