@@ -26,7 +26,6 @@ FIXTURES: Mapping[str, Callable[[str, Params], Fixture]] = {
     "drawers": furniture.drawers,
     "fridge": appliances.fridge,
     "hook": furniture.hook,
-    "long_bench": furniture.long_bench,
     "microwave": appliances.microwave,
     "oven": appliances.oven,
     "shelf": furniture.shelf,
@@ -57,7 +56,6 @@ RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "width": (0.55, 0.62), "depth": (0.55, 0.62), "height": (1.40, 1.55), "mass": (7.0, 9.0),
     },
     "hook": {"height": (1.20, 1.40)},
-    "long_bench": {"width": (0.74, 0.76), "depth": (0.44, 0.52), "height": (0.72, 0.75)},
     "microwave": {
         "width": (0.48, 0.54), "depth": (0.36, 0.40), "height": (0.28, 0.31),
         "base": (0.86, 0.94), "mass": (1.5, 2.2),

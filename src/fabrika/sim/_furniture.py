@@ -51,15 +51,6 @@ def bench(name: str, p: Params) -> Fixture:
     return made
 
 
-def long_bench(name: str, p: Params) -> Fixture:
-    """A table between two arms that stand fixed: of its ends, its spots, each reaches only one."""
-    made, (w, d, h) = table(name, p), (p["width"], p["depth"], p["height"])
-    for word, s in (("left", -1), ("right", 1)):
-        end = (-d / 2, s * (w / 2 - 0.048), h)
-        add_spot(made, name, word, end, (d / 2 - 0.03, 0.045), 1.0)
-    return made
-
-
 def shelf(name: str, p: Params) -> Fixture:
     """A board on the wall, its top at ``height``."""
     made, (w, d, h) = Fixture(), (p["width"], p["depth"], p["height"])

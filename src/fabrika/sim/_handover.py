@@ -54,13 +54,14 @@ class _Meeting:
 def better_hand(w: Worker, name: str, where: To) -> str:
     """The hand that a held thing is given to: the one that has it cannot put it there.
 
-    Empty if it can, if it was given already, if no hand is free, or if the robot can drive nearer.
+    Empty if it can, if it was given already, if that failed, if no hand is free, or if the robot
+    can drive nearer.
     """
     side = next(s for s, n in w.holds.items() if n == name)
     free = [other for other in w.robot.hands if other not in w.holds]
-    if w.robot.drives or name in w.passed or not free or w.leads_to(name, side, where, _LOOKS):
+    if w.robot.drives or not free or name in w.passed | w.kept:
         return ""
-    return free[0]
+    return "" if w.leads_to(name, side, where, _LOOKS) else free[0]
 
 
 def hand_over(w: Worker, name: str, to: str, where: To | None = None) -> Act:
@@ -73,6 +74,7 @@ def hand_over(w: Worker, name: str, to: str, where: To | None = None) -> Act:
         return "hand-not-free"
     found = _find(w, name, side, to, where)
     if found is None:
+        w.kept.add(name)
         return "no-meeting"
     fingers = w.robot.hands[to].fingers
     w.limbs.joints[fingers] = np.array(found.grasp.open)

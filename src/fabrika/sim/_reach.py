@@ -89,6 +89,7 @@ class Reacher:
         self.holds: dict[str, str] = {}
         self.passed: set[str] = set()
         """What went from hand to hand: the hand that has it now may be nearer than is easy."""
+        self.kept: set[str] = set()  # what no other hand could take
         self.came_from: dict[str, tuple[str, Array]] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)

@@ -126,6 +126,7 @@ class Worker(Fitter):
         if place or name not in self.came_from:
             self.came_from[name] = place, model.thing(name).at
         self.passed.discard(name)
+        self.kept.discard(name)
         for _ in range(3):
             hands, self._vain = sides or tuple(self.robot.hands), 0
             # What stands deep, or behind something, is reached in few of very many ways.

@@ -163,9 +163,7 @@ def _steps(
             yield Step(f"close {_said(worker, names[0])}", partial(worker.close, names[0]))
 
 
-def _as_well(
-    worker: Worker, goal: Goal, page: Page, failures: Mapping[str, int]
-) -> Iterator[Step]:
+def _as_well(worker: Worker, goal: Goal, page: Page, failures: Mapping[str, int]) -> Iterator[Step]:
     """Steps that fetch another thing with the free hand, to bring both on one way."""
 
     def take(thing: str) -> Act:

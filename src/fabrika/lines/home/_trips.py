@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,8 +36,7 @@ def companions(worker: Worker, goal: Goal, unfinished: Iterator[Goal]) -> Iterat
 
 def _far(*points: Array) -> float:
     """Length of the way through points [m]."""
-    steps = zip(points[:-1], points[1:], strict=True)
-    return sum(float(np.linalg.norm(b - a)) for a, b in steps)
+    return sum(float(np.linalg.norm(b - a)) for a, b in pairwise(points))
 
 
 def _place(worker: Worker, name: str) -> Array:
