@@ -66,3 +66,21 @@ def test_fists_are_no_collision_and_arms_that_cross_are() -> None:
     assert any(t.other.startswith(("left_", "torso", "base")) for t in it.touches())
     with pytest.raises(UnknownNameError, match="right_arm"):
         it.pose({"right_arn": across})
+
+
+def test_what_one_hand_lets_go_of_the_other_hand_keeps() -> None:
+    jar = draw_thing(np.random.default_rng(0), "jar_jam") | {"pos": [3.0, 0.0, 0.0], "yaw": 0.0}
+    it = Rehearsal(CLOID_CLASS, thing("can", CAN) + thing("jar", jar))
+    at = np.array([0.03, 0.0, 0.06])
+    it.hold("can", "left", at, np.eye(3))
+    it.hold("jar", "right", at, np.eye(3))
+    assert it.clear(0.0)
+    it.let_go("can")
+    for x in (0.0, 0.5):  # the jar goes with the base; the can stays, and is met or not
+        it.pose({"base": np.array([x, 0.0, 0.0])})
+        palm = it.palm("right")[0]
+        it.clear(0.0)
+        assert np.linalg.norm(it._data.body("jar").xpos - palm) == pytest.approx(0.067, abs=1e-3)
+    assert np.linalg.norm(it._data.body("can").xpos - it.palm("left")[0]) > 0.3
+    it.let_go()
+    assert not it._held

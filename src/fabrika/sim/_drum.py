@@ -48,7 +48,7 @@ def goes_in(
         rehearsal.pose({"base": base})
         if not rehearsal.clear(_GAP):
             return False
-    rehearsal.let_go()
+    rehearsal.let_go(name)
     rehearsal.put(name, frame.at - np.array([0.0, 0.0, fall]), frame.turn)
     rehearsal.pose({hand.fingers: np.array(placer.grips[side].open)})
     for base in way[::-1]:

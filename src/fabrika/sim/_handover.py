@@ -222,7 +222,7 @@ def _rehearse(
     leaving = [(away, taker, {name: -0.008}, 0.5 * APART) for away in ways_out]
     for number, (one, two, near, margin) in enumerate(steps + leaving):
         if number == len(steps):
-            rehearsal.let_go()
+            rehearsal.let_go(name)
             own = grasp.palm.inverse()
             rehearsal.hold(name, to, own.at, own.turn)
             rehearsal.pose({hands[side].fingers: np.array(w.grips[side].open)})

@@ -287,7 +287,7 @@ class Placer(Reacher):
         """Whether the open hand leaves the thing where it put it, and touches nothing beside it."""
         rehearsal, hand = self.model.rehearsal, self.robot.hands[side]
         grasp, palm = self.grips[side], way.palm
-        rehearsal.let_go()
+        rehearsal.let_go(name)
         rehearsal.put(name, way.frame.at, way.frame.turn)
         rehearsal.pose({hand.fingers: np.array(grasp.open)})
         beside = {surface.body: 0.002, name: -0.02}

@@ -91,6 +91,7 @@ class Reacher:
         self.came_from: dict[str, tuple[str, Array]] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
+        self._folded = {side: kinematics.palm(self.rest, side)[0] for side in robot.hands}
 
     def _torso(self) -> dict[str, Array]:
         return {name: self.robot.home[name] for name in self.robot.torso}
@@ -479,7 +480,7 @@ class Reacher:
 
     def _resting(self, side: str) -> Array:
         """Where a palm is while its arm rests, in the world [m]."""
-        return self.model.base().point(*self.kinematics.palm(self.rest, side)[0])
+        return self.model.base().point(*self._folded[side])
 
     def _askew(self, side: str, palm: Frame) -> float:
         """How far a palm points aside of where its arm comes from, from above: 0 to 2."""

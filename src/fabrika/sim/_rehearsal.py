@@ -104,11 +104,11 @@ class Rehearsal:
         self._held[body] = address, palm, position.copy(), rotation.copy()
         self._own(body, self._hand[palm])
 
-    def let_go(self) -> None:
-        """Nothing goes with a palm any more."""
-        for body in self._held:
+    def let_go(self, *bodies: str) -> None:
+        """These go with a palm no more; nothing does if none is named."""
+        for body in bodies or tuple(self._held):
             self._own(body, -1)
-        self._held = {}
+            self._held.pop(body, None)
 
     def _own(self, body: str, hand: int) -> None:
         index = self._bodies[body]

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._aside import set_aside, waits_well
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._handover import hand_over
@@ -80,6 +81,14 @@ class Worker(Fitter):
         self.watch(name)
         return hand_over(self, name, to)
 
+    def set_aside(self, side: str) -> Act:
+        """Hold what a hand has at the robot's side, out of the other arm's way."""
+        return set_aside(self, side)
+
+    def waits_well(self, side: str) -> bool:
+        """Whether a hand may hold what it has for long."""
+        return waits_well(self, side)
+
     def forget_lost(self) -> Act:
         """What slipped out of a hand on its way is no longer held; the hand goes to its rest."""
         for side, name in list(self.holds.items()):
@@ -100,11 +109,13 @@ class Worker(Fitter):
         most: int = 250,
         *,
         to: To | None = None,
+        aside: bool = False,
     ) -> Act:
         """Take a thing: stand where it can be reached, grasp, lift, see that it is held.
 
         ``to``: what it will be put on, if that is known: a robot that does not drive, or
         that has to reach up, takes it with the hand, and in the way, in which it can put it there.
+        ``aside``: hold it at the robot's side, for the other hand is to take another thing.
         """
         model = self.look()
         self.watch(name)
@@ -130,7 +141,8 @@ class Worker(Fitter):
                 self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
                 if walled:
                     yield from self._raise(side, OVER)
-                yield from self.carry(side)
+                if not (aside and self.waits_well(side)) or (yield from self.set_aside(side)):
+                    yield from self.carry(side)
                 self.model.look(self.limbs.seen)
                 if self._is_held(name, side):
                     return ""

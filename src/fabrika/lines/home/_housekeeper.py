@@ -18,6 +18,7 @@ from fabrika._signals import Signals
 from fabrika.lines.home._goals import PREDICATES, WIDE, moment
 from fabrika.lines.home._narrator import Narrator
 from fabrika.lines.home._page import Goal, Page
+from fabrika.lines.home._trips import companions
 from fabrika.sim import Kinematics, Robot
 from fabrika.sim._insert import Joining
 from fabrika.sim._reach import Act
@@ -118,12 +119,19 @@ def _steps(
     sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
     order = {"handed": -1, "poured": 1, "open": 3, "pressed": 4, "closed": 5}
 
-    def rank(goal: Goal) -> tuple[int, int]:
+    held = list(worker.holds.values())
+    full = len(held) == len(worker.robot.hands)
+
+    def rank(goal: Goal) -> tuple[int, bool, int, int]:
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
             later = 2  # What is poured from goes to its place when it is empty.
-        about = _said(worker, str(goal.args[0]))
-        return later, 0 if later > 0 else sum(n for words, n in failures.items() if about in words)
+        thing = str(goal.args[0])
+        about = _said(worker, thing)
+        often = 0 if later > 0 else sum(n for words, n in failures.items() if about in words)
+        # With both hands full, what was taken last is before the body: it is put down first.
+        turn = len(held) - held.index(thing) if full and thing in held else 0
+        return later, full and not turn, often, turn
 
     goals = sorted(page.goals, key=rank)
     for goal in goals:
@@ -134,7 +142,11 @@ def _steps(
             # What is threaded stays in the hand.
             unfinished = goal.predicate != "threaded" and names[0] in worker.holds.values()
             if unfinished or not _holds(goal, worker):
-                yield from _bring(worker, goal.predicate, names[0], names[1], page)
+                more = next(_as_well(worker, goal, page, failures), None)
+                if more and unfinished:
+                    yield more
+                aside = more is not None
+                yield from _bring(worker, goal.predicate, names[0], names[1], page, aside)
         elif goal.predicate == "held":
             yield from _hold(worker, names[0], names[1] if len(names) > 1 else "")
         elif goal.predicate == "handed" and goal.words not in done:
@@ -148,6 +160,32 @@ def _steps(
             yield Step(words, partial(_press, worker, names[0], done))
         elif goal.predicate == "closed" and not _holds(goal, worker):
             yield Step(f"close {_said(worker, names[0])}", partial(worker.close, names[0]))
+
+
+def _as_well(worker: Worker, goal: Goal, page: Page, failures: Mapping[str, int]) -> Iterator[Step]:
+    """Steps that fetch another thing with the free hand, to bring both on one way."""
+
+    def take(thing: str) -> Act:
+        busy = next(iter(worker.holds))
+        failed = yield from worker.set_aside(busy)
+        free = tuple(side for side in worker.robot.hands if side != busy)
+        return failed or (yield from worker.take(thing, free))
+
+    for other in companions(worker, goal, _unfinished(worker, page)):
+        thing, place = map(str, other.args[:2])
+        words = f"take {_said(worker, thing)} as well"
+        shut = _shut(worker, worker.model.under(thing)) or _shut(worker, place)
+        if not shut and words not in failures:
+            yield Step(words, partial(take, thing))
+
+
+def _unfinished(worker: Worker, page: Page) -> Iterator[Goal]:
+    """Goals whose things are in the room, in no hand, and not yet where they belong."""
+    for goal in page.goals:
+        thing = str(goal.args[0])
+        known = thing in worker.model.things and thing not in worker.holds.values()
+        if known and _there(worker, thing) and not _holds(goal, worker):
+            yield goal
 
 
 def _hold(worker: Worker, thing: str, side: str) -> Iterator[Step]:
@@ -240,16 +278,23 @@ def _shut(worker: Worker, place: str) -> str:
 
 
 def _fetch(
-    worker: Worker, thing: str, to: To | None = None, sides: tuple[str, ...] = ()
+    worker: Worker,
+    thing: str,
+    to: To | None = None,
+    sides: tuple[str, ...] = (),
+    aside: bool = False,
 ) -> Iterator[Step]:
-    """Steps that end with the thing in a hand: what it will be put on, hands that are better."""
+    """Steps that end with the thing in a hand: what it will be put on, hands that are better.
+
+    ``aside``: the hand is to be out of the other one's way then.
+    """
     place = worker.model.under(thing)
     shut = _shut(worker, place) if place else ""
     if shut:
         yield _opening(worker, shut)
 
     def run() -> Act:
-        failed = yield from worker.take(thing, sides, to=to)
+        failed = yield from worker.take(thing, sides, to=to, aside=aside)
         if failed == "no-grasp" and sides:
             failed = yield from worker.take(thing, to=to)
         return failed
@@ -257,8 +302,10 @@ def _fetch(
     yield Step(f"take {_said(worker, thing)}", run)
 
 
-def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iterator[Step]:
-    """Steps that end with the thing at its place."""
+def _bring(
+    worker: Worker, how: str, thing: str, place: str, page: Page, aside: bool = False
+) -> Iterator[Step]:
+    """Steps that end with the thing at its place; ``aside``: another one is fetched before."""
     if how in ("stacked", *_JOINING):
         for goal in page.goals:
             below = goal.args[0] == place and goal.predicate in _BRINGING
@@ -269,7 +316,7 @@ def _bring(worker: Worker, how: str, thing: str, place: str, page: Page) -> Iter
         if shut:
             yield _opening(worker, shut)
         joined = Joining(how, place) if how in _JOINING else None
-        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place))
+        yield from _fetch(worker, thing, lambda: joined or worker.where(how, place), (), aside)
         return
     if shut:
         yield _opening(worker, shut)
