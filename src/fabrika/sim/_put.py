@@ -30,7 +30,7 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
 
-FLAT = 0.015
+FLAT = 0.03
 """How high a hand rises that leaves flat [m]."""
 FOLDED = 0.34
 """How near to where its palm rests an arm that stands fixed works well [m]."""
@@ -189,14 +189,15 @@ class Placer(Reacher):
         surface: Surface,
         most: int = 250,
         held: Frame | None = None,
+        far: bool = False,
     ) -> tuple[Frame, float, Stand] | None:
         """Where the thing is to come to, how far it falls from there, where the base stands.
 
         The cheapest way down that touches nothing. ``held``: the palm in the thing's frame, if it
-        is not held yet.
+        is not held yet; ``far``: with the arm stretched. What is held is put so if all else fails.
         """
         rehearsal = self._look_holding(name, side, held).rehearsal
-        ways = self._ways_down(name, side, surface, held)
+        ways = self._ways_down(name, side, surface, held, far)
         spare: dict[bytes, bool] = {}
         # Every kind gets its share: where no low fall will do a high one may, or a place less deep.
         left = dict.fromkeys((way.kind for way in ways), 0)
@@ -227,11 +228,13 @@ class Placer(Reacher):
             if free:
                 spare[key], blocked = False, blocked + 1
             if blocked >= BLOCKED:
-                return None
-        return None
+                break
+        if far or held is not None:
+            return None
+        return self._find_place(name, side, surface, most, far=True)
 
     def _ways_down(
-        self, name: str, side: str, surface: Surface, held: Frame | None
+        self, name: str, side: str, surface: Surface, held: Frame | None, far: bool = False
     ) -> list[_WayDown]:
         """Random places, turns, falls and stands for what a hand holds; the cheapest first."""
         model = self.model
@@ -241,7 +244,7 @@ class Placer(Reacher):
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
         drops, found = surface.drops, []
-        for way, stand, turn, index in self._drawn_options(len(targets)):
+        for way, stand, turn, index in self._drawn_options(len(targets), far):
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
             spin = float(self.rng.choice(SPINS) if self.robot.drives else self.rng.uniform(-pi, pi))
@@ -259,7 +262,7 @@ class Placer(Reacher):
             else:
                 total += self._askew(side, palm)
             kind = drop, int(deep / BAND) if surface.hollow else 0
-            drawn = self._drawn(side)[index]
+            drawn = self._drawn(side, far)[index]
             found.append(_WayDown(total, frame, palm, base, drop, drawn, kind))
         return sorted(found, key=lambda way: way.cost)
 
