@@ -41,7 +41,9 @@ FOLLOWS = (1.0, 1.4, 0.5, 0.0)
 PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
 GOALS = (0.85, 0.65, 0.45)
-"""Shares of a part's way to try to take it along; what is past its balance falls by itself."""
+"""Shares of a part's way to try to take it along."""
+FALLS = (0.65, 0.45)
+"""Those of a door that drops down: past its balance it falls by itself."""
 PACE, LAG = 0.4, 0.12
 """Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
 PRESSED = 40.0
@@ -104,12 +106,12 @@ def _inwards(part: Part) -> Array:
     return np.asarray(along / np.linalg.norm(along))
 
 
-def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: float = OUT) -> Frame:
-    """The palm before it goes in, or after it came out: along the panel, if behind the bar."""
-    way = palm.turn[:, 0]
-    if ride.tips[0].deep > 0.0:
-        way = worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
-    return Frame(palm.at - far * way, palm.turn)
+def _out(palm: Frame, far: float = OUT) -> Frame:
+    """The palm before it goes in, or after it came out: along its fingers.
+
+    Steep ones that came along the panel met its edge: behind a bar they have 2 mm to spare.
+    """
+    return Frame(palm.at - far * palm.turn[:, 0], palm.turn)
 
 
 def swing(worker: Worker, joint: str, goal: float) -> Act:
@@ -146,7 +148,7 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     def at_bar(far: float = 0.0) -> Frame:
         now = worker.model.opening(joint)
         palm = worker.model.body(joint) * ride.palm(part, hand, now)
-        return _out(worker, joint, ride, now, palm, far)
+        return _out(palm, far)
 
     worker.look()
     failed = yield from worker.reach(side, at_bar(OUT), stand, 0.0)
@@ -162,7 +164,7 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     if free():
         yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
-    away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
+    away = _out(worker._palm(side))
     yield from worker.goto(side, away, speed=0.2, within=0.01, patience=3.0)
     yield from limbs.wait(0.4)
     yield from worker.back_off(0.25)
@@ -195,7 +197,8 @@ def _find(worker: Worker, joint: str, goal: float) -> tuple[Ride, Stand, float] 
     """A ride as far as there is one, the stand where it begins, how the base goes along."""
     model = worker.look()
     start = model.opening(joint)
-    for share in GOALS if goal > start else (1.0,):
+    falls = abs(model.parts[joint].out[2]) < 0.5
+    for share in (FALLS if falls else GOALS) if goal > start else (1.0,):
         end = start + share * (goal - start)
         found = _find_to(worker, joint, start, end)
         if found is not None:
@@ -244,7 +247,7 @@ def _try(
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
     goals = (
         (palm, {joint: -0.002 if ride.goal > 0.0 else -0.006}, CLEAR),
-        (_out(worker, joint, ride, ride.start, palm), {joint: 0.0}, CLEAR),
+        (_out(palm), {joint: 0.0}, CLEAR),
     )
     return worker.rehearse(ride.side, base, goals, drawn)
 
@@ -272,7 +275,7 @@ def _goes(
             if found is None:
                 return False
             joints.update(found[0])
-        way = ((_out(worker, joint, ride, ride.goal, palm), {joint: 0.0}, 0.004),)
+        way = ((_out(palm), {joint: 0.0}, 0.004),)
         out = worker.rehearse(ride.side, stand, way, drawn, joints)
         if out is None or ride.goal <= 0.0:
             return out is not None
