@@ -106,12 +106,16 @@ def _inwards(part: Part) -> Array:
     return np.asarray(along / np.linalg.norm(along))
 
 
-def _out(palm: Frame, far: float = OUT) -> Frame:
-    """The palm before it goes in, or after it came out: along its fingers.
+def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: float = OUT) -> Frame:
+    """The palm before it goes in, or after it came out.
 
-    Steep ones that came along the panel met its edge: behind a bar they have 2 mm to spare.
+    Behind a bar midway between the fingers' direction and the panel's: along themselves their bent
+    tips would meet the bar, along the panel steep ones would meet its edge.
     """
-    return Frame(palm.at - far * palm.turn[:, 0], palm.turn)
+    way = palm.turn[:, 0]
+    if ride.tips[0].deep > 0.0:
+        way = way + worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
+    return Frame(palm.at - far * way / np.linalg.norm(way), palm.turn)
 
 
 def swing(worker: Worker, joint: str, goal: float) -> Act:
@@ -148,7 +152,7 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     def at_bar(far: float = 0.0) -> Frame:
         now = worker.model.opening(joint)
         palm = worker.model.body(joint) * ride.palm(part, hand, now)
-        return _out(palm, far)
+        return _out(worker, joint, ride, now, palm, far)
 
     worker.look()
     failed = yield from worker.reach(side, at_bar(OUT), stand, 0.0)
@@ -164,7 +168,7 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     if free():
         yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
-    away = _out(worker._palm(side))
+    away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
     yield from worker.goto(side, away, speed=0.2, within=0.01, patience=3.0)
     yield from limbs.wait(0.4)
     yield from worker.back_off(0.25)
@@ -247,7 +251,7 @@ def _try(
     palm = model.body(joint, ride.start) * ride.palm(model.parts[joint], hand, ride.start)
     goals = (
         (palm, {joint: -0.002 if ride.goal > 0.0 else -0.006}, CLEAR),
-        (_out(palm), {joint: 0.0}, CLEAR),
+        (_out(worker, joint, ride, ride.start, palm), {joint: 0.0}, CLEAR),
     )
     return worker.rehearse(ride.side, base, goals, drawn)
 
@@ -275,7 +279,7 @@ def _goes(
             if found is None:
                 return False
             joints.update(found[0])
-        way = ((_out(palm), {joint: 0.0}, 0.004),)
+        way = ((_out(worker, joint, ride, ride.goal, palm), {joint: 0.0}, 0.004),)
         out = worker.rehearse(ride.side, stand, way, drawn, joints)
         if out is None or ride.goal <= 0.0:
             return out is not None
