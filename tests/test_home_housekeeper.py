@@ -8,7 +8,7 @@ import pytest
 from fabrika import Random, Task, Zero, judge, rollout
 from fabrika.data import narrate
 from fabrika.lines.home.pages import OWN, load_page
-from fabrika.sim import build_fixture, places
+from fabrika.sim import CLOID_CLASS, build_fixture, places
 
 DONE = {
     "fetch-keys": "put the keys on the table",
@@ -67,6 +67,24 @@ def test_a_policy_is_told_where_things_are_to_go_and_what_to_open(name: str) -> 
     truth = world.observe([f"truth/{mark}" for mark in marks])
     for mark in marks & spots.keys():
         assert truth[f"truth/{mark}"][:3] == pytest.approx(spots[mark].middle, abs=1e-6)
+
+
+def test_what_stands_deep_is_taken_with_the_arm_stretched() -> None:
+    task = of("mug-in-microwave")
+    scenario = task.scenario("train", 1)
+    counter, mug = scenario.params["fixtures"]["counter"], scenario.params["things"]["mug"]
+    assert mug["pos"][0] - counter["pos"][0] > 0.33  # [m] behind its edge
+    episode = rollout(task.expert(), task.build(), scenario, 36.0)
+    assert episode.observations["truth/mug"][:, 2].max() > mug["pos"][2] + 0.03
+
+
+def test_an_arm_that_opened_a_door_beside_a_counter_comes_back_to_its_rest() -> None:
+    task = of("milk-to-fridge")
+    episode = rollout(task.expert(), task.build(), task.scenario("train", 0), 30.0)
+    opened = episode.observations["truth/fridge_door"][:, 0] > 1.4
+    rest = np.array(CLOID_CLASS.hands["right"].rest)
+    away = np.abs(episode.actions["right_arm"] - rest).max(axis=1)
+    assert opened.any() and away[opened[1:]].min() < 0.01
 
 
 def test_held_out_things_are_never_trained_on() -> None:

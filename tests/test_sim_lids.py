@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from fabrika import judge, rollout
 from fabrika.lines.home.pages import load_page
 from fabrika.sim import CLOID_CLASS, build_fixture, draw_fixture
 from fabrika.sim._joinery import BAR, CLEARANCE, Part
-from fabrika.sim._lids import PUSH, PUSHES, TILTS, Ride, Tip, _behind
+from fabrika.sim._lids import OUT, PUSH, PUSHES, TILTS, Ride, Tip, _behind, _out
+from fabrika.sim._model import Frame
 
 FINGER = 0.009
 """Radius of a finger [m]."""
@@ -55,6 +57,21 @@ def test_fingers_behind_a_bar_touch_neither_bar_nor_panel(
     assert np.linalg.norm(across) > BAR + FINGER
     tip = palm.point(hand.bounds[1], 0.0, 0.0) - np.array(part.handle)
     assert -CLEARANCE + FINGER < tip @ np.array(part.out) < -BAR
+
+
+@pytest.mark.parametrize("kind", ["oven", "dishwasher"])
+def test_the_bent_tip_of_a_steep_finger_comes_in_between_bar_and_edge(kind: str) -> None:
+    part, hand = door(kind), CLOID_CLASS.hands["right"]
+    ride = Ride("right", 1.0, 0.0, 1.0, (_behind(min(TILTS)), _behind(0.0)))
+    here = SimpleNamespace(body=lambda joint, at: Frame(np.zeros(3), np.eye(3)))
+    here.parts = {part.joint: part}
+    worker = SimpleNamespace(model=here)
+    for far in np.linspace(0.0, OUT, 25):
+        palm = _out(worker, part.joint, ride, 0.0, ride.palm(part, hand, 0.0), far)  # type: ignore[arg-type]
+        tip = palm.point(0.150, 0.0, 0.0094) - np.array(part.handle)  # of the middle finger
+        assert np.hypot(tip[0], tip[2]) > BAR + FINGER + 0.002
+        beside = tip[2] < 0.05 + FINGER  # the panel ends 5 cm above its bar
+        assert not beside or CLEARANCE + tip[0] > FINGER + 0.003
 
 
 @pytest.mark.parametrize("tilt", PUSHES)

@@ -38,6 +38,11 @@ _ELBOW_OUT = (0.14, 0.55, -0.04, 1.76, 0.55, -0.25, 0.15)
 """The forearm clears the front edge of a counter."""
 _ELBOW_UP = (0.80, 1.30, -0.80, 1.60, 0.30, -0.30, 0.00)
 """The forearm comes from above, over what is deep."""
+_STRETCHED = (
+    (0.90, 0.50, -1.00, 1.20, 0.90, -0.15, 0.40),
+    (0.60, 0.50, -0.80, 1.50, 0.85, -0.12, 0.90),
+)
+"""The upper arm raised ahead, the wrist bent: further over an edge than both."""
 _PITCH = 0.26
 """How far the palm points down when the hand takes something from above [rad]."""
 UPPER_ARM, FOREARM, WRIST_TO_PALM = 0.33, 0.31, 0.075  # [m]
@@ -233,6 +238,7 @@ def _hand(side: str) -> Hand:
         ),
         bounds=(-0.045, 0.144, 0.042),
         postures=(_ELBOW_OUT, _ELBOW_UP),
+        far=_STRETCHED,
         rest=(-0.95, 0.49, 1.31, 2.5, 0.87, 0.08, -0.9),
     )
 

@@ -43,7 +43,9 @@ FOLLOWS = (1.0, 1.4, 0.5, 0.0)
 PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
 GOALS = (0.85, 0.65, 0.45)
-"""Shares of a part's way to try to take it along; what is past its balance falls by itself."""
+"""Shares of a part's way to try to take it along."""
+FALLS = (0.65, 0.45)
+"""Those of a door that drops down: past its balance it falls by itself."""
 PACE, LAG = 0.4, 0.12
 """Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
 PRESSED = 40.0
@@ -112,11 +114,15 @@ def _inwards(part: Part) -> Array:
 
 
 def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: float = OUT) -> Frame:
-    """The palm before it goes in, or after it came out: along the panel, if behind the bar."""
+    """The palm before it goes in, or after it came out.
+
+    Behind a bar midway between the fingers' direction and the panel's: along themselves their bent
+    tips would meet the bar, along the panel steep ones would meet its edge.
+    """
     way = palm.turn[:, 0]
     if ride.tips[0].deep > 0.0:
-        way = worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
-    return Frame(palm.at - far * way, palm.turn)
+        way = way + worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
+    return Frame(palm.at - far * way / np.linalg.norm(way), palm.turn)
 
 
 def swing(worker: Worker, joint: str, goal: float) -> Act:
@@ -205,8 +211,10 @@ def _find(
 
     ``went``: whether the first ride looked for went so far [rad]; if not, none is looked for again.
     """
-    start = worker.look().opening(joint)
-    for share in GOALS if goal > start else (1.0,):
+    model = worker.look()
+    start = model.opening(joint)
+    falls = abs(model.parts[joint].out[2]) < 0.5
+    for share in (FALLS if falls else GOALS) if goal > start else (1.0,):
         end = start + share * (goal - start)
         far = round(end, 2)
         found = _find_to(worker, joint, start, end, MOST if went.get(far, True) else 0)

@@ -30,7 +30,7 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
 
-FLAT = 0.015
+FLAT = 0.03
 """How high a hand rises that leaves flat [m]."""
 FOLDED = 0.34
 """How near to where its palm rests an arm that stands fixed works well [m]."""
@@ -192,14 +192,15 @@ class Placer(Reacher):
         surface: Surface,
         most: int = 250,
         held: Frame | None = None,
+        far: bool = False,
     ) -> tuple[Frame, float, Stand] | None:
         """Where the thing is to come to, how far it falls from there, where the base stands.
 
         The cheapest way down that touches nothing. ``held``: the palm in the thing's frame, if it
-        is not held yet.
+        is not held yet; ``far``: with the arm stretched. What is held is put so if all else fails.
         """
         rehearsal = self._look_holding(name, side, held).rehearsal
-        ways = self._ways_down(name, side, surface, held)
+        ways = self._ways_down(name, side, surface, held, far)
         spare: dict[bytes, bool] = {}
         # Every kind gets its share: where no low fall will do a high one may, or a place less deep.
         left = dict.fromkeys((way.kind for way in ways), 0)
@@ -230,11 +231,13 @@ class Placer(Reacher):
             if free:
                 spare[key], blocked = False, blocked + 1
             if blocked >= BLOCKED:
-                return None
-        return None
+                break
+        if far or held is not None:
+            return None
+        return self._find_place(name, side, surface, most, far=True)
 
     def _ways_down(
-        self, name: str, side: str, surface: Surface, held: Frame | None
+        self, name: str, side: str, surface: Surface, held: Frame | None, far: bool = False
     ) -> list[_WayDown]:
         """Random places, turns, falls and stands for what a hand holds; the cheapest first."""
         model = self.model
@@ -244,7 +247,7 @@ class Placer(Reacher):
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
         drops, found = surface.drops, []
-        for count, option in enumerate(self._drawn_options(len(targets))):
+        for count, option in enumerate(self._drawn_options(len(targets), far)):
             way, stand, turn, index = option
             cost, at, deep = targets[way]
             # What stands fixed turns a thing as its arm likes best.
@@ -265,7 +268,7 @@ class Placer(Reacher):
             else:
                 total += self._askew(side, palm)
             kind = drop, int(deep / BAND) if surface.hollow else 0
-            drawn = self._drawn(side)[index]
+            drawn = self._drawn(side, far)[index]
             found.append(_WayDown(total, frame, palm, base, drop, drawn, kind))
         return sorted(found, key=lambda way: way.cost)
 

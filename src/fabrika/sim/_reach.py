@@ -22,6 +22,7 @@ from fabrika.sim._paths import Space, plan
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._roads import Roads
 from fabrika.sim._robot import Robot
+from fabrika.sim._room import make_room
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._skills import Limbs
 
@@ -150,9 +151,11 @@ class Reacher:
         """Whether the base can stand so, and turn by ``more`` from there [rad]."""
         return not self.robot.drives or self._roads().turns(float(base[2]), more)
 
-    def drive(self, goal: Array, *, speed: float = 0.5, within: float = 0.012) -> Act:
+    def drive(
+        self, goal: Array, *, speed: float = 0.5, within: float = 0.012, margin: float = 0.03
+    ) -> Act:
         """Bring the base to (x, y, yaw) in the world, arms as they are."""
-        corners = self.route(goal)
+        corners = self.route(goal, margin)
         if corners is None:
             return "no-way"
         for corner, after in zip_longest(corners, corners[1:]):
@@ -206,10 +209,19 @@ class Reacher:
         return self.kinematics.bring(goal, joints, posture, within=EXACT / 2)
 
     def arm_path(
-        self, side: str, target: Mapping[str, Array], near: Mapping[str, float]
+        self,
+        side: str,
+        target: Mapping[str, Array],
+        near: Mapping[str, float],
+        base: Array | None = None,
     ) -> list[dict[str, Array]] | None:
-        """Corners for torso and arm from where they are commanded to be to a target."""
+        """Corners for torso and arm from where they are commanded to be to a target.
+
+        ``base``: (3,) where it is to stand, if not where it stands.
+        """
         model = self.look()
+        if base is not None:
+            model.rehearsal.pose({"base": base})
         names = tuple(target)
         groups = [self.robot.groups[name] for name in names]
         edges = np.cumsum([0, *(len(g.names) for g in groups)])
@@ -290,28 +302,14 @@ class Reacher:
         arm = self.robot.hands[side].arm
         rest = {**self._torso(), arm: self.rest[arm]}
         path = self.arm_path(side, rest, {})
-        if path is None:
-            yield from self._make_room(rest)
-            path = self.arm_path(side, rest, {})
+        for _ in range(2):  # where it comes to is not quite where it was to come to
+            if path is None:
+                yield from make_room(self, side, rest)
+                path = self.arm_path(side, rest, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
         return ""
-
-    def _make_room(self, posture: Signals) -> Act:
-        """Drive to the nearest place where a posture touches nothing."""
-        if not self.robot.drives:
-            return "no-room"
-        model = self.look()
-        here = model.stand()
-        for far, angle in product((0.15, 0.3, 0.45, 0.6), np.arange(8) * pi / 4 + pi):
-            offset = yaw_rotation(float(here[2] + angle)) @ np.array([far, 0.0, 0.0])
-            goal = here + np.array([offset[0], offset[1], 0.0])
-            model.rehearsal.pose(self._at(goal, {**self._arms(), **posture}))
-            if model.rehearsal.clear(MARGIN) and self.route(goal, 0.01) is not None:
-                return (yield from self.drive(goal, within=0.03))
-            model = self.look()
-        return "no-room"
 
     # -- where to stand ----------------------------------------------------------------------
 
@@ -328,17 +326,18 @@ class Reacher:
         spot, middle = self.model.spot(place)
         return float(spot.half[0] + 0.03 - (middle.turn.T @ (at - middle.at))[0])
 
-    def _drawn(self, side: str) -> list[dict[str, Array]]:
+    def _drawn(self, side: str, far: bool = False) -> list[dict[str, Array]]:
         """What an arm's spare joints may be drawn to."""
         hand = self.robot.hands[side]
-        return [{**self.rest, hand.arm: np.array(posture)} for posture in hand.postures]
+        postures = hand.far if far else hand.postures
+        return [{**self.rest, hand.arm: np.array(posture)} for posture in postures]
 
-    def _drawn_options(self, ways: int) -> list[list[int]]:
+    def _drawn_options(self, ways: int, far: bool = False) -> list[list[int]]:
         """Every way from the usual stand; then ways, stands, turns and postures by chance."""
-        if not ways:
+        postures = min(len(self._drawn(side, far)) for side in self.robot.hands)
+        if not ways or not postures:
             return []
         stands = (len(PLACES), len(TURNS)) if self.robot.drives else (1, 1)
-        postures = min(len(hand.postures) for hand in self.robot.hands.values())
         most = [ways, *stands, postures]
         usual = np.arange(ways)[:, None] * np.array([1, 0, 0, 0])
         drawn = self.rng.integers(0, most, (OPTIONS, 4)).tolist()

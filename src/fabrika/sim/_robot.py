@@ -111,6 +111,8 @@ class Hand:
     sides along y [m]."""
     postures: tuple[tuple[float, ...], ...] = ()
     """Arm's positions that spare joints are drawn to when it reaches, the usual one first."""
+    far: tuple[tuple[float, ...], ...] = ()
+    """Those for what lies deep, where the usual ones reach nothing."""
     rest: tuple[float, ...] = ()
     """Arm's positions when it has nothing to do: close to the body, above the furniture."""
 

@@ -127,6 +127,7 @@ class Worker(Fitter):
             hands = sides or tuple(self.robot.hands)
             # What stands deep, or behind something, is reached in few of very many ways.
             found = self._find_grasp(name, hands, most, to)
+            found = found or self._find_grasp(name, hands, most, to, far=True)
             found = found or self._find_grasp(name, hands, 4 * most, to)
             if found is None:
                 return "no-grasp"
@@ -153,9 +154,14 @@ class Worker(Fitter):
         return "not-grasped"
 
     def _find_grasp(
-        self, name: str, sides: Sequence[str], most: int, to: To | None = None
+        self,
+        name: str,
+        sides: Sequence[str],
+        most: int,
+        to: To | None = None,
+        far: bool = False,
     ) -> tuple[str, Grasp, Stand] | None:
-        """The cheapest grasp, hand and stand that touch nothing."""
+        """The cheapest grasp, hand and stand that touch nothing. ``far``: arms stretched."""
         model = self.look()
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
@@ -175,9 +181,9 @@ class Worker(Fitter):
             )
         ]
         options, strains = [], dict[int, float]()
-        for way, stand, turn, index in self._drawn_options(len(ways)):
+        for way, stand, turn, index in self._drawn_options(len(ways), far):
             side, grasp, facing, more = ways[way]
-            drawn = self._drawn(side)[index]
+            drawn = self._drawn(side, far)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
             cost += grasp.cost + 0.05 * more
