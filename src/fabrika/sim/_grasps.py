@@ -33,8 +33,6 @@ NECK = 0.65
 """Share of a bottle's height below its neck."""
 _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
-_SPARE = 0.015
-"""How much more it does if it can: what is grasped a little low is still set down well [m]."""
 RIM = 0.042
 """How far below the rim of what is taken from above fingertips close [m]."""
 _SKIM = 0.004
@@ -130,7 +128,7 @@ def _side(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) ->
             low = max(lowest, min(middle, highest))
             for at in {low, min(low + 0.02, highest), 0.5 * (low + highest)}:
                 palm = np.array([0.0, 0.0, at]) - offset
-                cost = 0.25 * off + 0.3 * (dip - DIPS[0]) + 1.5 * abs(at - lowest - _SPARE)
+                cost = 0.25 * off + 0.3 * (dip - DIPS[0]) + 1.5 * (at - lowest)
                 away = np.array([0.0, 0.0, -1.0])
                 yield Grasp(Frame(palm, turned), away, cost, hand.open, hand.closed, hand.releases)
 
