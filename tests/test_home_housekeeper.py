@@ -15,6 +15,9 @@ DONE = {
     "open-drawer": "open the top drawer",
     "open-fridge": "open the fridge door",
     "press-microwave": "press the microwave button",
+    "push-box": "push the box to the middle of the table",
+    "wipe-table": "wipe the table with the cloth",
+    "turn-off-stove": "turn the left knob of the stove off",
 }
 """Short pages, and what their expert says while it does them."""
 
@@ -53,7 +56,9 @@ def test_what_was_done_before_changes_nothing() -> None:
     assert np.array_equal(fresh.states, again.states)
 
 
-@pytest.mark.parametrize("name", ["cup-to-table", "open-fridge", "mug-in-microwave"])
+@pytest.mark.parametrize(
+    "name", ["cup-to-table", "open-fridge", "mug-in-microwave", "push-box", "turn-off-stove"]
+)
 def test_a_policy_is_told_where_things_are_to_go_and_what_to_open(name: str) -> None:
     task = of(name)
     scenario, world = task.scenario("train", 3), task.build()

@@ -61,11 +61,15 @@ def run(model: mujoco.MjModel, data: mujoco.MjData, seconds: float) -> None:
 
 
 def pull(model: mujoco.MjModel, data: mujoco.MjData, part: Part, force: float) -> None:
-    """Draw at the handle along its normal, or press the button, with a force [N]."""
+    """Draw at the handle along its normal, press the button, or turn a bar's end; force [N]."""
     body = model.body(part.joint).id
     turn = data.xmat[body].reshape(3, 3)
-    at = data.xpos[body] + turn @ np.array(part.handle)
-    way = turn @ np.array(part.out) * (-1 if part.motion == "press" else 1)
+    handle, out = np.array(part.handle), np.array(part.out)
+    way = turn @ out * (-1 if part.motion == "press" else 1)
+    if part.motion == "turn":
+        handle = handle + 0.02 * np.array(part.bar)
+        way = turn @ np.cross(out, part.bar)
+    at = data.xpos[body] + turn @ handle
     data.qfrc_applied[:] = 0
     mujoco.mj_applyFT(model, data, way * force, np.zeros(3), at, body, data.qfrc_applied)
 

@@ -15,6 +15,7 @@ from fabrika.sim._joinery import (
     add_button,
     add_drawer,
     add_drop_door,
+    add_knob,
     add_part,
     add_side_door,
     add_spot,
@@ -145,4 +146,15 @@ def coffee(name: str, p: Params) -> Fixture:
     add_spot(made, name, "cup", (-0.27 * d, 0.0, low), (0.2 * d, 0.3 * w), high - 0.09 - low)
     well = (middle - 0.035, -y, high - 0.05), (middle + 0.035, y, high)
     made.spaces.append(Space("well", name, *well))
+    return made
+
+
+def stove(name: str, p: Params) -> Fixture:
+    """A cooker: a hob to stand pots on, and two knobs on its front; its oven stays shut."""
+    made, (w, d, h) = Fixture(), (p["width"], p["depth"], p["height"])
+    made.geoms = block((-d, -w / 2, 0), (0, w / 2, h))
+    # Left and right for who stands before it, whose left is -y here.
+    for word, s in (("left", -1), ("right", 1)):
+        add_knob(made, f"{name}_{word}_knob", (0.0, s * 0.11, h - 0.06), p)
+    add_spot(made, name, "top", (-d / 2, 0.0, h), (d / 2 - 0.03, w / 2 - 0.03), 0.6)
     return made

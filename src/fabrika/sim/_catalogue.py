@@ -266,6 +266,14 @@ def _all() -> Iterator[tuple[str, Instance]]:
         towel_hand=b(0.28, 0.8, 0.100, 0.190, 0.045),
         towel_kitchen=b(0.20, 0.8, 0.090, 0.165, 0.040),
     )
+    # Folded to a thick pad, as one wipes with it; held by its upper half.
+    yield from _of(
+        "cloth",
+        "pad",
+        cloth_dish=b(0.06, 0.7, 0.085, 0.120, 0.038),
+        cloth_floor=b(0.11, 0.8, 0.095, 0.140, 0.045),
+        cloth_micro=b(0.05, 0.6, 0.080, 0.110, 0.041),
+    )
     yield from _of(
         "tray",
         "tray",

@@ -223,6 +223,8 @@ def _hand(side: str) -> Hand:
         bar=(0.012, 0.0, 0.026),
         point=(CLOSED, 0.0, CLOSED, CLOSED, CLOSED, 0.0),
         tip=(0.152, 0.033 if side == "left" else -0.033, 0.009),
+        # The knuckles, and the back of the hand.
+        faces=(((0.054, 0.0, 0.025), (1.0, 0.0, 0.0)), ((0.0, 0.0, -0.011), (0.0, 0.0, -1.0))),
         # Found by a sweep on a table: palm tilted by 15 degrees, the thumb under the middle finger,
         # fingers sent no further than where they meet, so that they do not roll what they hold.
         pinch=Pinch(

@@ -30,6 +30,7 @@ FIXTURES: Mapping[str, Callable[[str, Params], Fixture]] = {
     "oven": appliances.oven,
     "shelf": furniture.shelf,
     "sink": furniture.sink,
+    "stove": appliances.stove,
     "table": furniture.table,
     "washer": appliances.washer,
 }
@@ -68,6 +69,7 @@ RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
     "sink": {
         "width": (0.9, 1.2), "depth": (0.55, 0.60), "height": (0.86, 0.90), "basin": (0.40, 0.48),
     },
+    "stove": {"width": (0.50, 0.60), "depth": (0.50, 0.58), "height": (0.84, 0.90)},
     "table": {"width": (0.8, 1.2), "depth": (0.50, 0.70), "height": (0.68, 0.76)},
     "washer": {
         "width": (0.58, 0.60), "depth": (0.52, 0.58), "height": (0.82, 0.85),

@@ -35,6 +35,8 @@ _ABOVE = 0.009
 """How far the open hand keeps above what the thing stands on [m]."""
 RIM = 0.042
 """How far below the rim of what is taken from above fingertips close [m]."""
+_EDGE = 0.012
+"""How far below the upper edge of a pad fingertips close [m]."""
 _SKIM = 0.004
 """How far open fingertips keep above it when they reach around something low [m]."""
 LOW = 0.3
@@ -163,11 +165,13 @@ def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]
         yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
-    elif kind in ("box", "towel"):
+    elif kind in ("box", "pad", "towel"):
         depth, width, height = _extent(params)
+        # Fingertips stay off what is wiped with it.
+        up = height - _EDGE if kind == "pad" else 0.0
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
             more = 2 * (thick - 2 * min(depth, width))
-            yield _Grip((0.0, 0.0), axis, thick, height, more)
+            yield _Grip((0.0, 0.0), axis, thick, height, more, up)
     elif kind == "lying":
         for along in (0.0, 0.12, -0.12):
             middle = (along * params["length"], 0.0)
@@ -225,10 +229,10 @@ def _top(
 
 def downwards(pinch: Pinch, turn: float) -> Array:
     """(3, 3) palm that comes from above, its fingertips closing along ``turn`` [rad]."""
-    return _pinching(pinch, np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0])
+    return pinching(pinch, np.array([0.0, 0.0, -1.0]), yaw_rotation(turn)[:, 0])
 
 
-def _pinching(pinch: Pinch, way: Array, along: Array) -> Array:
+def pinching(pinch: Pinch, way: Array, along: Array) -> Array:
     """(3, 3) palm that comes along ``way``, its fingertips closing along ``along``."""
     down, across = np.array(pinch.down), np.array(pinch.across)
     own = np.stack([down, across, np.cross(down, across)], axis=1)
@@ -256,7 +260,7 @@ def _keys(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) ->
     for turn in (0.0, 0.2, -0.2) if hangs else (pi / 2, -pi / 2):
         if hangs:
             ahead, left = yaw_rotation(facing + turn)[:, 0], yaw_rotation(facing + turn)[:, 1]
-            turned, cost = _pinching(pinch, -hand.thumb[1] * left, ahead), 0.3 * abs(turn)
+            turned, cost = pinching(pinch, -hand.thumb[1] * left, ahead), 0.3 * abs(turn)
         else:
             turned = downwards(pinch, lies + turn)
             cost = 0.15 * abs(float(np.angle(np.exp(1j * (lies + turn - facing)))))

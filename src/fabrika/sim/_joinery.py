@@ -11,7 +11,7 @@ within a few millimetres, as in a fridge; drawers and racks hold by friction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import pi
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from fabrika.sim._shapes import block, geom
 
 Params = Mapping[str, Any]
 Vector = tuple[float, float, float]
-Motion = Literal["hinge", "slide", "press"]
+Motion = Literal["hinge", "slide", "press", "turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A door, a drawer, a lid, a rack or a button; its joint is at zero when closed."""
+    """A door, a drawer, a lid, a rack, a button or a knob; its joint is at zero when closed."""
 
     joint: str
     """Name of the joint, and of the body that it moves."""
@@ -64,11 +64,11 @@ class Part:
     axis: Vector
     """Unit vector that it turns about, or slides along, in the fixture's frame."""
     open: float
-    """Where it is wide open, or pressed [rad or m]."""
+    """Where it is wide open, pressed, or turned all the way [rad or m]."""
     handle: Vector
     """Middle of the handle's bar, or of the button's face, in the body's frame [m]."""
     bar: Vector
-    """Unit vector along the bar; of a button, out of its face."""
+    """Unit vector along the bar, of a knob too; of a button, out of its face."""
     out: Vector
     """Unit vector from the panel through the handle, towards the hand, when closed."""
 
@@ -79,7 +79,7 @@ class Part:
 
     def pose(self, at: float) -> tuple[Array, Array]:
         """Origin (3,) [m] and rotation (3, 3) of the body in the fixture's frame."""
-        if self.motion == "hinge":
+        if self.motion in ("hinge", "turn"):
             return np.array(self.root), turn_by(at * np.array(self.axis))
         return np.array(self.root) + at * np.array(self.axis), np.eye(3)
 
@@ -111,6 +111,8 @@ _MAGNET: Mapping[str, object] = {
     "contype": 64,
     "conaffinity": 64,
 }
+_STAYS: Mapping[str, Any] = {"solreffriction": "0.005 1", "solimpfriction": "0.99 0.99 0.001"}
+"""Friction in a joint that does not creep."""
 WALL = 0.018
 """Thickness of panels [m]."""
 
@@ -153,12 +155,23 @@ def strike(at: Vector) -> str:
     )
 
 
-def add_part(made: Fixture, part: Part, most: float, geoms: str, **physics: object) -> None:
-    """A body on a joint from 0 to ``most``, with what is on it; a mark where its handle is."""
-    kind = "hinge" if part.motion == "hinge" else "slide"
+def add_part(
+    made: Fixture, part: Part, most: float, geoms: str, *, start: float = 0.0, **physics: object
+) -> None:
+    """A body on a joint from 0 to ``most``, with what is on it; a mark where its handle is.
+
+    ``start``: where it is when an episode begins [rad or m].
+    """
+    kind = "hinge" if part.motion in ("hinge", "turn") else "slide"
     text = " ".join(f'{key}="{value}"' for key, value in physics.items())
+    pose = f'pos="{_three(part.root)}"'
+    if start:
+        turned = start if kind == "hinge" else 0.0
+        at, _ = part.pose(start)
+        pose = f'pos="{_three(at)}" axisangle="{_three(part.axis)} {turned:.6g}"'
+        text += f' ref="{start:.6g}"'
     made.geoms += (
-        f'<body name="{part.joint}" pos="{_three(part.root)}"><joint name="{part.joint}" '
+        f'<body name="{part.joint}" {pose}><joint name="{part.joint}" '
         f'type="{kind}" axis="{_three(part.axis)}" range="0 {most:.6g}" limited="true" '
         f'solreflimit="0.01 1" {text}/>{geoms}{mark(f"{part.joint}.handle", part.handle)}</body>'
     )
@@ -170,7 +183,7 @@ def mark(name: str, at: Vector) -> str:
     return f'<body name="{name}" pos="{_three(at)}"/>'
 
 
-def _three(values: Vector) -> str:
+def _three(values: Iterable[float]) -> str:
     return " ".join(f"{value:.6g}" for value in values)
 
 
@@ -272,9 +285,8 @@ def add_drawer(
     text += block((-d, -y + t, t), (-d + t, y - t, h), mass=0.1 * mass)
     text += block((0, -y - over, -over), (0.016, y + over, h + 2 * over), mass=0.3 * mass)
     made_of = text + handle_bar(part, min(0.16, 0.4 * w))
-    physics = {"frictionloss": 3, "damping": 6, "armature": 0.1}
-    hold = {"solreffriction": "0.005 1", "solimpfriction": "0.99 0.99 0.001"}  # it does not creep
-    add_part(made, part, 0.8 * d, made_of, **physics, **hold)
+    physics: Params = {"frictionloss": 3, "damping": 6, "armature": 0.1}
+    add_part(made, part, 0.8 * d, made_of, **physics, **_STAYS)
     word = name.rpartition("_")[2]
     add_spot(made, name, word, (-d / 2, 0.0, t), (d / 2 - 0.03, y - 0.03), h)
     made.spaces.append(Space(word, name, (-d, -y, 0.0), (0.0, y, h + 0.05)))
@@ -297,3 +309,27 @@ def add_button(made: Fixture, name: str, at: Vector) -> None:
     face = geom("cylinder", size="0.015 0.004", pos="0.006 0 0", zaxis="1 0 0", mass=0.01)
     spring = f"{3 * c * peak * dip:.6g} {-1.5 * c * (peak + dip):.6g} {c:.6g}"
     add_part(made, part, 0.004, face, stiffness=spring, damping=4, armature=0.02)
+
+
+def add_knob(made: Fixture, name: str, at: Vector, p: Params) -> None:
+    """A knob on a front: a disc with a bar of 46 x 18 mm on it, upright when it is off.
+
+    It turns by a quarter, as a gas tap does, and stays where it is left: 0.1 Nm of friction.
+    """
+    part = Part(
+        joint=name,
+        motion="turn",
+        root=at,
+        axis=(1.0, 0.0, 0.0),
+        open=pi / 2,
+        handle=(0.026, 0.0, 0.0),
+        bar=(0.0, 0.0, 1.0),
+        out=(1.0, 0.0, 0.0),
+    )
+    disc = geom(
+        "cylinder", size="0.022 0.0045", pos="0.0055 0 0", zaxis="1 0 0", mass=0.03, rgba=METAL
+    )
+    wing = block((0.010, -0.009, -0.023), (0.040, 0.009, 0.023), mass=0.03, rgba=METAL)
+    physics: Params = {"frictionloss": 0.1, "damping": 0.02, "armature": 2e-3}
+    start = float(p.get("turned", {}).get(name, 0.0))
+    add_part(made, part, pi / 2, disc + wing, start=start, **physics, **_STAYS)

@@ -104,6 +104,9 @@ class Hand:
     """Fingers' positions to press a button; empty if it cannot."""
     tip: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """What then presses, in the palm's frame; it points along x [m]."""
+    faces: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
+    """Where the closed hand is flat, and pushes: middle of each face [m], and the unit vector out
+    of it, in the palm's frame; none if it cannot."""
     pinch: Pinch | None = None
     """How it takes things from above; None if it cannot."""
     bounds: tuple[float, float, float] = (-0.05, 0.15, 0.05)

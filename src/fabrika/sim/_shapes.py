@@ -334,6 +334,7 @@ SHAPES: Mapping[str, Callable[[Params, bool], str]] = {
     "plate": plate,
     "pot": pot,
     "shoe": shoe,
+    "pad": towel,
     "towel": towel,
     "socket": socket,
     "tray": tray,

@@ -22,8 +22,11 @@ from fabrika.sim._model import Frame
 from fabrika.sim._parts import close_part, open_part, press_part
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._pour import pour
+from fabrika.sim._push import push
 from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, MARGIN, UP, Act, Stand
 from fabrika.sim._surface import Surface
+from fabrika.sim._turn import turn_knob
+from fabrika.sim._wipe import wipe
 
 LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
@@ -68,6 +71,23 @@ class Worker(Fitter):
         """Press a button."""
         self.watch(joint)
         return press_part(self, joint)
+
+    def turn(self, joint: str, to: float) -> Act:
+        """Turn a knob to an angle [rad]."""
+        self.watch(joint)
+        return turn_knob(self, joint, to)
+
+    # -- push, wipe --------------------------------------------------------------------------
+
+    def push(self, name: str, place: str) -> Act:
+        """Slide a thing to the middle of the spot that it stands on."""
+        self.watch(name)
+        return push(self, name, place)
+
+    def wipe(self, name: str, place: str) -> Act:
+        """Wipe the middle of a spot with a held pad."""
+        self.watch(place)
+        return wipe(self, name, place)
 
     # -- pour --------------------------------------------------------------------------------
 

@@ -42,7 +42,9 @@ START = ((-0.7, -0.4), (-0.25, 0.25), (-0.5, 0.5))
 """Where the robot begins: x [m], y [m], yaw [rad]."""
 FLOOR = ((0.2, ROOM - 1.1), (-0.6, 0.6))
 """Where things stand on the floor: x, y [m]."""
-_PLACING = ("on", "inside", "stacked", "inserted")
+FAR = 0.10
+"""How far from where it is to be a thing starts that is to be pushed [m]."""
+_PLACING = ("on", "at", "inside", "stacked", "inserted")
 """Predicates that say where a thing is to be: it is let go of there, and rests."""
 
 
@@ -128,6 +130,8 @@ def wanted(page: Page) -> tuple[Goal, ...]:
     for goal in page.goals:
         if goal.predicate in _PLACING and goal.args[0] not in held:
             found += [Goal("let_go", goal.args[:1]), Goal("at_rest", goal.args[:1])]
+        if goal.predicate == "wiped" and goal.args[0] not in held:
+            found += [Goal("let_go", goal.args[:1]), Goal("at_rest", goal.args[:1])]
         if goal.predicate == "poured":
             # What it was poured from stands again; what it was poured into was not upset.
             source = page.source_of(str(goal.args[0]))
@@ -156,6 +160,8 @@ def sample(page: Page, robot: Robot, rng: Rng, *, held_out: bool) -> dict[str, A
     """Params of one scenario. Raises `CrowdedError` if a page asks for what does not fit."""
     for last in reversed(range(_TRIES)):
         drawn = {n: _painted(rng, draw_fixture(rng, kind)) for n, kind in page.fixtures.items()}
+        for joint, span in page.start.items():
+            _turn_knob(rng, drawn, joint, span)
         try:
             fixtures = arrange(rng, drawn, {w: list(row) for w, row in page.walls.items()})
             things = _place_all(page, rng, fixtures, held_out)
@@ -194,6 +200,17 @@ def _start(page: Page, robot: Robot, rng: Rng, fixtures: Mapping[str, Any]) -> l
     return [*(round(float(value), 6) for value in at), round(float(yaw), 6)]
 
 
+def _turn_knob(
+    rng: Rng, fixtures: Mapping[str, dict[str, Any]], joint: str, span: tuple[float, float]
+) -> None:
+    """A knob that is not off at the start: where it is, drawn from shares of its way."""
+    for name, params in fixtures.items():
+        for part in build_fixture(name, params).parts:
+            if part.joint == joint:
+                at = part.open * rng.uniform(*span)
+                params.setdefault("turned", {})[joint] = round(float(at), 4)
+
+
 def _painted(rng: Rng, params: dict[str, Any]) -> dict[str, Any]:
     shade = rng.uniform(0.55, 0.95)
     tint = rng.uniform(-0.08, 0.08, 3)
@@ -220,7 +237,8 @@ def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
                 continue
             place = supply.on[int(rng.integers(len(supply.on)))]
             others = taken.setdefault(place, [])
-            placed = _put(rng, spots, place, params, others, supply)
+            beside = [*others, *_not_there(page, name, spots, reach_of(params))]
+            placed = _put(rng, spots, place, params, beside, supply)
             if placed is None:
                 raise CrowdedError(
                     supply.name,
@@ -230,6 +248,18 @@ def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
             things[name] = placed
             others.append((*placed["pos"][:2], reach_of(placed)))
     return things
+
+
+def _not_there(
+    page: Page, name: str, spots: Mapping[str, Place], radius: float
+) -> list[tuple[float, float, float]]:
+    """Circles that keep what is to be pushed `FAR` from where it is to be, at the start."""
+    middles = [
+        spots[str(goal.args[1])].middle
+        for goal in page.goals
+        if goal.predicate == "at" and goal.args[0] == name
+    ]
+    return [(x, y, FAR - radius) for x, y, _ in middles]
 
 
 def _fill(
@@ -304,7 +334,8 @@ def _marks(page: Page) -> tuple[str, ...]:
     """Where things are to go, and the handles of what may have to be opened: sizes vary."""
     built, used = _built(page), _used_fixtures(page)
     found = [f"{part.joint}.handle" for name in used for part in built[name].parts]
-    places = {str(arg) for goal in page.goals for arg in goal.args if "." in str(arg)}
+    words = [arg for goal in page.goals for arg in goal.args if isinstance(arg, str)]
+    places = {word for word in words if "." in word}
     for place in sorted(places):
         fixture, _, name = place.partition(".")
         fixed = [spot.name for spot in built[fixture].spots if spot.body == fixture]

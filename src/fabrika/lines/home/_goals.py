@@ -23,13 +23,17 @@ from fabrika._errors import UnknownNameError
 from fabrika._signals import Array, Signals
 from fabrika.lines.home._checks import at_rest, position, tilt, upright
 from fabrika.sim import Part, build_fixture, footprint
+from fabrika.sim._joinery import Spot
 from fabrika.sim._pose import quaternion_rotation
 from fabrika.sim._scene import height_of
+from fabrika.sim._wipe import pressed as pressed_cells
 
 LEVEL = 0.015
 """How far a thing's bottom may be from the plane that it stands on [m]."""
 SHUT, SHUT_SLIDE = 0.03, 0.01
 """A hinge, or a slide, is closed within this of its zero [rad], [m]."""
+AT = 0.05
+"""How far from the middle of a spot a thing's middle may be that is `at` it [m]."""
 WIDE = 0.75
 """A part is open from this share of its way on."""
 FREE = 0.05
@@ -40,6 +44,8 @@ BEYOND = 0.01
 """How far a needle's tip sticks out of the eye when it is threaded [m]."""
 APART = 0.04
 """How much nearer the hand that holds a thing is to it than the others [m]."""
+TURNED = 0.12
+"""A knob is turned to where it is to be within this [rad]."""
 STILL = 0.02
 """A part moves slower than this when it is at rest [rad/s or m/s]."""
 
@@ -95,6 +101,16 @@ def _frame(episode: Episode, fixture: str, body: str) -> _Frame:
     return _Frame(origin, turn)
 
 
+def _spot(episode: Episode, place: str) -> Spot:
+    """The spot that "fixture.spot" names."""
+    fixture, _, name = place.partition(".")
+    params = _params(episode, "fixtures", fixture)
+    spots = {spot.name: spot for spot in build_fixture(fixture, params).spots}
+    if name not in spots:
+        raise UnknownNameError("spot", place, {f"{fixture}.{n}": s for n, s in spots.items()})
+    return spots[name]
+
+
 def middle(episode: Episode, thing: str) -> Array:
     """(T + 1, 3) the point halfway up a thing, in the world [m]."""
     half = height_of(_params(episode, "things", thing)) / 2
@@ -113,16 +129,23 @@ def on(thing: str, place: str) -> Condition:
     """The thing stands on a spot: its bottom level with it, its middle within its rectangle."""
 
     def condition(episode: Episode) -> Mask:
-        fixture, _, name = place.partition(".")
-        params = _params(episode, "fixtures", fixture)
-        spots = {spot.name: spot for spot in build_fixture(fixture, params).spots}
-        if name not in spots:
-            raise UnknownNameError("spot", place, {f"{fixture}.{n}": s for n, s in spots.items()})
-        spot = spots[name]
+        fixture, spot = place.partition(".")[0], _spot(episode, place)
         seen = _frame(episode, fixture, spot.body).see(position(episode, thing))
         x, y, z = (seen - np.array(spot.middle)).T
         flat = (np.abs(x) < spot.half[0] + 0.02) & (np.abs(y) < spot.half[1] + 0.02)
         return np.asarray(flat & (np.abs(z) < LEVEL))
+
+    return condition
+
+
+def at(thing: str, place: str) -> Condition:
+    """The thing stands on a spot, its middle within `AT` of the spot's middle, from above."""
+
+    def condition(episode: Episode) -> Mask:
+        fixture, spot = place.partition(".")[0], _spot(episode, place)
+        seen = _frame(episode, fixture, spot.body).see(position(episode, thing))
+        x, y, z = (seen - np.array(spot.middle)).T
+        return np.asarray((np.hypot(x, y) < AT) & (np.abs(z) < LEVEL))
 
     return condition
 
@@ -238,6 +261,24 @@ def threaded(needle: str, eye: str) -> Condition:
         meets = root + share[:, None] * (tip - root)
         within = (np.abs(meets[:, 1:]) < window["hole"]).all(axis=1)
         return np.asarray(beyond & before & within)
+
+    return condition
+
+
+def wiped(pad: str, place: str, share: float = 0.9) -> Condition:
+    """Up to now, of the patch around the middle of a spot, this share was wiped with the pad.
+
+    A cell is wiped when the pad lay flat on it, pressed with `PRESS` or more.
+    """
+
+    def condition(episode: Episode) -> Mask:
+        fixture, spot = place.partition(".")[0], _spot(episode, place)
+        frame = _frame(episode, fixture, spot.body)
+        at = frame.see(position(episode, pad)) - np.array(spot.middle)
+        turn = np.einsum("ji,tjk->tik", frame.turn, _turn(episode, pad))
+        force = _support(episode, pad)[:, 0]
+        found = pressed_cells(_params(episode, "things", pad), at, turn, force)
+        return np.asarray(np.logical_or.accumulate(found).mean(axis=1) >= share - 1e-9)
 
     return condition
 
@@ -366,7 +407,19 @@ def pressed(joint: str) -> Condition:
     return condition
 
 
+def turned(joint: str, share: float) -> Condition:
+    """The knob is at this share of its way, 0 off and 1 all the way, to `TURNED`, and rests."""
+
+    def condition(episode: Episode) -> Mask:
+        at, speed = _moved(episode, joint)
+        off = np.abs(at - share * _part(episode, joint).open)
+        return np.asarray((off < TURNED) & (np.abs(speed) < STILL))
+
+    return condition
+
+
 PREDICATES: Mapping[str, Callable[..., Condition]] = {
+    "at": at,
     "at_rest": at_rest,
     "closed": closed,
     "handed": handed,
@@ -382,6 +435,8 @@ PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "pressed": pressed,
     "stacked": stacked,
     "threaded": threaded,
+    "turned": turned,
     "upright": upright,
+    "wiped": wiped,
 }
 """Every predicate, by the name that a task's page has for it."""

@@ -117,7 +117,16 @@ def _steps(
 ) -> Iterator[Step]:
     """What may be done next, the best first; of things, first what did not fail before."""
     sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
-    order = {"handed": -1, "poured": 1, "open": 3, "pressed": 4, "closed": 5}
+    sources |= {str(g.args[0]) for g in page.goals if g.predicate == "wiped"}
+    order = {
+        "handed": -1,
+        "poured": 1,
+        "wiped": 1,
+        "open": 3,
+        "pressed": 4,
+        "turned": 4,
+        "closed": 5,
+    }
 
     held = list(worker.holds.values())
     full = len(held) == len(worker.robot.hands)
@@ -125,7 +134,7 @@ def _steps(
     def rank(goal: Goal) -> tuple[int, bool, int, int]:
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
-            later = 2  # What is poured from goes to its place when it is empty.
+            later = 2  # What is poured from, or wiped with, goes to its place after that.
         thing = str(goal.args[0])
         about = _said(worker, thing)
         often = 0 if later > 0 else sum(n for words, n in failures.items() if about in words)
@@ -147,17 +156,24 @@ def _steps(
                     yield more
                 aside = more is not None
                 yield from _bring(worker, goal.predicate, names[0], names[1], page, aside)
+        elif goal.predicate == "at" and not _holds(goal, worker):
+            words = f"push {_said(worker, names[0])} to {_middle(worker, names[1])}"
+            yield Step(words, partial(worker.push, *names))
         elif goal.predicate == "held":
             yield from _hold(worker, names[0], names[1] if len(names) > 1 else "")
         elif goal.predicate == "handed" and goal.words not in done:
             yield from _hand(worker, goal, done)
         elif goal.predicate == "poured":
             yield from _pour(worker, goal, page)
+        elif goal.predicate == "wiped":
+            yield from _wipe(worker, goal, page, done)
         elif goal.predicate == "open" and not _holds(goal, worker):
             yield _opening(worker, names[0])
         elif goal.predicate == "pressed" and names[0] not in done:
             words = f"press {_said(worker, names[0])}"
             yield Step(words, partial(_press, worker, names[0], done))
+        elif goal.predicate == "turned" and not _holds(goal, worker):
+            yield _turning(worker, names[0], float(goal.args[1]))
         elif goal.predicate == "closed" and not _holds(goal, worker):
             yield Step(f"close {_said(worker, names[0])}", partial(worker.close, names[0]))
 
@@ -232,10 +248,36 @@ def _pour(worker: Worker, goal: Goal, page: Page) -> Iterator[Step]:
             words = f"pour {_said(worker, granules)} into {_said(worker, vessel)}"
             done = partial(_holds, goal, worker)
             yield Step(words, lambda: worker.pour(source, vessel, done))
-    elif held and not any(g.args[0] == source and g.predicate in _BRINGING for g in page.goals):
-        place = worker.came_from[source][0]
-        if place:
-            yield from _bring(worker, "on", source, place, page)
+    elif held:
+        yield from _back(worker, source, page)
+
+
+def _back(worker: Worker, thing: str, page: Page) -> Iterator[Step]:
+    """Steps that end with what was only needed for a while where it was."""
+    if any(g.args[0] == thing and g.predicate in (*_BRINGING, "held") for g in page.goals):
+        return
+    place = worker.came_from[thing][0]
+    if place:
+        yield from _bring(worker, "on", thing, place, page)
+
+
+def _wipe(worker: Worker, goal: Goal, page: Page, done: set[str]) -> Iterator[Step]:
+    """Steps that end with the patch wiped, and the pad back in its place."""
+    pad, place = map(str, goal.args[:2])
+
+    def run() -> Act:
+        failed = yield from worker.wipe(pad, place)
+        if not failed:
+            done.add(goal.words)
+        return failed
+
+    if goal.words in done:
+        if pad in worker.holds.values():
+            yield from _back(worker, pad, page)
+    elif pad not in worker.holds.values():
+        yield from _fetch(worker, pad)
+    else:
+        yield Step(f"wipe {_said(worker, place)} with {_said(worker, pad)}", run)
 
 
 def _said(worker: Worker, name: str) -> str:
@@ -248,6 +290,8 @@ def _said(worker: Worker, name: str) -> str:
     kind = model.fixtures[fixture]["kind"] if fixture in model.fixtures else ""
     if kind == "drawers" and f"{fixture}_{place}" in model.parts:
         words = f"{place} drawer"
+    elif name in model.parts and model.parts[name].motion == "turn":
+        words = f"{place} of the {fixture}"
     elif name in model.parts:
         words = f"{fixture} {place}"
     elif place in ("", "top", "inside", "on"):
@@ -257,11 +301,24 @@ def _said(worker: Worker, name: str) -> str:
     return "the " + words.replace("_", " ")
 
 
+def _middle(worker: Worker, place: str) -> str:
+    """Where something is pushed to, as one says it: "the middle of the table"."""
+    words = _said(worker, place)
+    return words if " of " in words else f"the middle of {words}"
+
+
 def _press(worker: Worker, joint: str, done: set[str]) -> Act:
     failed = yield from worker.press(joint)
     if not failed:
         done.add(joint)
     return failed
+
+
+def _turning(worker: Worker, joint: str, share: float) -> Step:
+    """A knob turned to a share of its way; a person says "off", "on", or how far."""
+    far = {0.0: "off", 1.0: "all the way on"}.get(share, f"to {share:.0%}")
+    to = share * worker.model.parts[joint].open
+    return Step(f"turn {_said(worker, joint)} {far}", lambda: worker.turn(joint, to))
 
 
 def _opening(worker: Worker, joint: str) -> Step:

@@ -34,11 +34,11 @@ DRAWN = 40
 REACHED = 5
 """Scenarios in which the robot looks for grasps."""
 _CHANGES = (
-    *("on", "inside", "stacked", "inserted", "threaded", "near", "held", "handed"),
-    *("lying", "open", "poured", "pressed"),
+    *("on", "at", "inside", "stacked", "inserted", "threaded", "near", "held", "handed"),
+    *("lying", "open", "poured", "pressed", "turned", "wiped"),
 )
 """Predicates that ask for something to be done; the others may hold from the start."""
-_TAKEN = ("on", "inside", "stacked", "inserted", "threaded", "held", "handed")
+_TAKEN = ("on", "inside", "stacked", "inserted", "threaded", "held", "handed", "wiped")
 """Predicates whose first thing has to be taken in a hand."""
 _KEPT = ("lying", "near")
 """Predicates that no skill makes true: they may be asked for where they are true already."""
@@ -86,10 +86,12 @@ def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> l
     """Goals that hold before anything is done."""
     starts = [_start(page, scenario.params) for scenario in scenarios]
     held = {goal: [bool(condition(goal)(start)[0]) for start in starts] for goal in page.goals}
+    # What is wiped with may go back to where it was.
+    used = {goal.args[0] for goal in page.goals if goal.predicate == "wiped"}
     breaches = [
         Breach("page/goal", f"{_line(root, goal).place}: {goal.words} is true from the start.")
         for goal, truths in held.items()
-        if goal.predicate in _CHANGES and all(truths)
+        if goal.predicate in _CHANGES and all(truths) and goal.args[0] not in used
     ]
     breaches += [
         Breach(
@@ -112,6 +114,9 @@ def _start(page: Page, params: Mapping[str, Any]) -> Episode:
     """The first moment of an episode, as the goals' predicates see it."""
     things = params["things"]
     seen: dict[str, Array] = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
+    for fixture in params["fixtures"].values():
+        for joint, at in fixture.get("turned", {}).items():
+            seen[f"truth/{joint}"] = np.array([at, 0.0])
     for name, thing in things.items():
         half = thing["yaw"] / 2
         body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]

@@ -20,9 +20,10 @@ from fabrika._registry import known
 from fabrika.lines.home._goals import PREDICATES
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, categories, draw_fixture
-from fabrika.sim._joinery import Fixture
+from fabrika.sim._joinery import Fixture, Motion, Spot
 from fabrika.sim._scene import Wall
 from fabrika.sim._shapes import WALLED
+from fabrika.sim._wipe import PATCH
 
 WALLS: tuple[Wall, ...] = ("back", "left", "right")
 NEAR = 0.28
@@ -30,12 +31,20 @@ NEAR = 0.28
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TASK = re.compile(r"[a-z][a-z0-9-]*/[a-z0-9][a-z0-9-]*-v[0-9]+")
 _CALL = re.compile(r"([a-z_]+)\s*\(([^()]*)\)")
-_SHAPED = ("peg", "socket", "needle", "eye")
+_SHAPED = ("peg", "socket", "needle", "eye", "pad")
 """Parameters of predicates that are things of this shape."""
 _THINGS = ("thing", "name", "upper", "lower", "other", "vessel", *_SHAPED)
 """Parameters of predicates that are things."""
 _TAKEN = ("base", "contact", "overrun", "size", "support", "torque", "velocity")
 """Names of what is recorded of the robot: no thing's."""
+_MOVED: Mapping[str, tuple[Motion, ...]] = {
+    "closed": ("hinge", "slide"),
+    "open": ("hinge", "slide"),
+    "pressed": ("press",),
+    "turned": ("turn",),
+}
+"""What parts do that a predicate is about."""
+_WIPED = " x ".join(f"{200 * half:.0f} cm" for half in PATCH)
 SIDES = {"left": "", "right": ""}
 """Hands that a goal can name."""
 _MOST = 64
@@ -100,6 +109,8 @@ class Page:
     held_out_words: tuple[str, ...]
     fall: float = 0.8
     """Fastest that a thing may fall [m/s]."""
+    start: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """From which to which share of their way knobs are turned at the start, by joint."""
     pushes: float = 0.0
     """Share of the scenarios in which something is pushed."""
     experimental: str = ""
@@ -145,6 +156,7 @@ KEYS = {
     "horizon": "longest episode [s], 2 to 600; 60 if it is not said",
     "room": "fixtures along the walls `back`, `left`, `right`: a kind, or `name: kind`",
     "things": "what there is, by name: see the keys of a thing",
+    "start": "knobs that are not off at first: which share of its way, or from one to another",
     "goal": "predicates that hold at the end",
     "words": "how people say it; `[a|b]` is written out",
     "held-out-words": "how they say it where the policy is judged",
@@ -194,6 +206,7 @@ def read_page(text: str, source: str) -> Page:
         words=words,
         held_out_words=others,
         fall=page["fall"].number(0.1, 2.5) if "fall" in page else 0.8,
+        start=_turned(page["start"], built) if "start" in page else {},
         pushes=page["pushes"].number(0.0, 1.0) if "pushes" in page else 0.0,
         experimental=page["experimental"].text() if "experimental" in page else "",
         source=text,
@@ -203,6 +216,20 @@ def read_page(text: str, source: str) -> Page:
 def _robots(value: Value) -> tuple[str, ...]:
     """One robot, or several that do the same task."""
     return tuple(dict.fromkeys(v.choice(known("robots"), "robot") for v in value.items()))
+
+
+def _turned(value: Value, built: Mapping[str, Fixture]) -> dict[str, tuple[float, float]]:
+    """From which to which share of their way knobs are turned when an episode begins."""
+    knobs = {p.joint: "" for f in built.values() for p in f.parts if p.motion == "turn"}
+    found = {}
+    for joint, share in value.pairs().items():
+        if joint not in knobs:
+            _unknown(value, "knob", joint, knobs)
+        ends = [end.number(0.0, 1.0) for end in share.items()]
+        if len(ends) > 2 or ends[0] > ends[-1]:
+            share.wrong("where a knob is at the start is one share of its way, or [least, most].")
+        found[joint] = ends[0], ends[-1]
+    return found
 
 
 def _probe(kind: str) -> dict[str, object]:
@@ -342,8 +369,9 @@ def _expand(
     things = {s.name: s.names for s in supplies}
     single = {n: (n,) for s in supplies for n in s.names}
     spots = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spots if not s.hangs}
+    open_spots = {f"{n}.{s.name}" for n, f in built.items() for s in f.spots if _can_wipe(s)}
     spaces = {f"{n}.{s.name}": "" for n, f in built.items() for s in f.spaces}
-    parts = {p.joint: "" for f in built.values() for p in f.parts}
+    parts = {p.joint: p.motion for f in built.values() for p in f.parts}
     choices: list[tuple[str | float, ...]] = []
     for parameter, arg in zip(wanted, args, strict=False):
         if parameter in _THINGS:
@@ -364,20 +392,47 @@ def _expand(
                 _unknown(item, "thing that is in another", arg, filled)
             choices.append((arg,))
         elif parameter == "place":
-            known_places = spots if name == "on" else {**spaces, **single}
+            level = name in ("on", "at", "wiped")
+            known_places = spots if level else {**spaces, **single}
             if arg not in known_places:
-                _unknown(item, "spot" if name == "on" else "space", arg, known_places)
+                _unknown(item, "spot" if level else "space", arg, known_places)
+            if name == "at":
+                _stays(item, args[0], arg, supplies)
+            if name == "wiped" and arg not in open_spots:
+                item.wrong(f"{arg!r} is too small or too low: {_WIPED} are wiped, from above.")
             choices.append((arg,))
         elif parameter == "joint":
             if arg not in parts:
                 _unknown(item, "part", arg, parts)
+            if parts[arg] not in _MOVED[name]:
+                fit = {n: "" for n, motion in parts.items() if motion in _MOVED[name]}
+                _unknown(item, f"part that can be {name}", arg, fit)
             choices.append((arg,))
         else:
             try:
-                choices.append((float(arg),))
+                number = float(arg)
             except ValueError:
                 item.wrong(f"{parameter} of {name} is a number, not {arg!r}.")
+            if parameter == "share" and not 0.0 <= number <= 1.0:
+                item.wrong(f"{parameter} of {name} is from 0 to 1, not {arg}.")
+            choices.append((number,))
     return [Goal(name, args) for args in product(*choices) if len(set(args)) == len(args)]
+
+
+def _can_wipe(spot: Spot) -> bool:
+    """Whether a spot has room for the patch that is wiped, and for an arm over it."""
+    wide = all(half >= wanted for half, wanted in zip(spot.half, PATCH, strict=True))
+    return wide and spot.headroom > 0.5 and not spot.hangs
+
+
+def _stays(item: Value, thing: str, place: str, supplies: tuple[Supply, ...]) -> None:
+    """What is pushed stays on the fixture that it stands on."""
+    fixture = place.partition(".")[0]
+    for supply in supplies:
+        starts = {on.partition(".")[0] for on in supply.on}
+        if thing in (supply.name, *supply.names) and starts != {fixture}:
+            where = ", ".join(supply.on) or supply.inside
+            item.wrong(f"{thing!r} starts on {where}: it is pushed on the {fixture} alone.")
 
 
 def _contradictions(value: Value, goals: list[Goal]) -> None:
@@ -386,10 +441,11 @@ def _contradictions(value: Value, goals: list[Goal]) -> None:
     hands: dict[str, str] = {}
     moved: dict[str, str] = {}
     for goal in goals:
-        if goal.predicate in ("on", "stacked", "inserted", "threaded", "held"):
+        if goal.predicate in ("on", "at", "stacked", "inserted", "threaded", "held"):
             thing = str(goal.args[0])
-            # That it is held, and in which hand, are not two places.
+            # That it is held, and in which hand, are not two places; nor is a spot and its middle.
             where = f"held({thing})" if goal.predicate == "held" else goal.words
+            where = f"on{where[2:]}" if goal.predicate == "at" else where
             if places.setdefault(thing, where) != where:
                 value.wrong(f"impossible: {places[thing]} and {where}.")
         if goal.predicate == "held" and len(goal.args) > 1:
@@ -400,6 +456,10 @@ def _contradictions(value: Value, goals: list[Goal]) -> None:
             joint = str(goal.args[0])
             if moved.setdefault(joint, goal.predicate) != goal.predicate:
                 value.wrong(f"impossible: {joint} both open and closed.")
+        if goal.predicate == "turned":
+            joint = str(goal.args[0])
+            if moved.setdefault(joint, goal.words) != goal.words:
+                value.wrong(f"impossible: {moved[joint]} and {goal.words}.")
         if goal.predicate == "lying" and Goal("upright", goal.args[:1]) in goals:
             value.wrong(f"impossible: {goal.args[0]} both lying and upright.")
 
