@@ -5,22 +5,19 @@ from __future__ import annotations
 from math import cos, pi, sin, tan
 
 from fabrika.sim._joinery import (
-    CLEARANCE,
     WALL,
     Fixture,
     Params,
-    Part,
     Space,
     add_board,
     add_button,
     add_drawer,
     add_drop_door,
     add_knob,
-    add_part,
+    add_lid,
     add_side_door,
     add_spot,
     case,
-    handle_bar,
 )
 from fabrika.sim._shapes import block, geom
 
@@ -116,35 +113,29 @@ def washer(name: str, p: Params) -> Fixture:
 
 
 def coffee(name: str, p: Params) -> Fixture:
-    """A coffee machine on a stand: a well for a pod under a lid, a button, a place for a cup."""
+    """A machine for pods on a stand: a well under a hooded lid, a button, a place for a cup.
+
+    The lid is lifted and pressed shut by a lever, a bar before it as wide as a hand; its hinge is
+    stiff, so that it stays where it is left.
+    """
     made, (w, d) = Fixture(), (p["width"], p["depth"])
-    low, high, t = p["base"], p["base"] + p["height"], 0.01
+    low, high, x0 = p["base"], p["base"] + p["height"], -0.24
     made.geoms = block((-d, -w / 2, 0), (0, w / 2, low))
-    made.geoms += block((-d, -w / 2, low), (-0.55 * d, w / 2, high - 0.05))
-    x0, x1, y = -0.55 * d, 0.0, 0.035
-    made.geoms += block((x0, -w / 2, high - 0.09), (x1, w / 2, high - 0.05))
-    for a, b in (((x0, -w / 2), (x1, -y)), ((x0, y), (x1, w / 2))):
-        made.geoms += block((*a, high - 0.05), (*b, high))
-    middle = (x0 + x1) / 2
-    made.geoms += block((x0, -y, high - 0.05), (middle - 0.035, y, high))
-    made.geoms += block((middle + 0.035, -y, high - 0.05), (x1, y, high))
-    reach = -x0 + 0.01
-    lid = Part(
-        joint=f"{name}_lid",
-        motion="hinge",
-        root=(x0, 0.0, high + 0.002),
-        axis=(0.0, -1.0, 0.0),
-        open=1.7,
-        handle=(reach - 0.02, 0.0, 0.014 + CLEARANCE),
-        bar=(0.0, 1.0, 0.0),
-        out=(0.0, 0.0, 1.0),
-    )
-    panel = block((0, -w / 2 + t, 0), (reach, w / 2 - t, 0.014), mass=0.15)
-    geoms = panel + handle_bar(lid, 0.08)
-    add_part(made, lid, 1.9, geoms, damping=0.05, frictionloss=0.05, armature=2e-3)
+    made.geoms += block((-d, -w / 2, low), (x0, w / 2, high))
+    deep, half, head = 0.018, 0.055, high - 0.10
+    middle, floor = -0.09, high - deep
+    made.geoms += block((x0, -w / 2, head), (0, w / 2, floor))
+    for a, b in (((x0, -w / 2), (0, -half)), ((x0, half), (0, w / 2))):
+        made.geoms += block((*a, floor), (*b, high))
+    made.geoms += block((x0, -half, floor), (middle - half, half, high))
+    made.geoms += block((middle + half, -half, floor), (0, half, high))
+    add_lid(made, name, (x0, high + 0.002), (-x0, w - 0.01), ("well",))
     add_button(made, name, (0.0, 0.3 * w, high - 0.07))
-    add_spot(made, name, "cup", (-0.27 * d, 0.0, low), (0.2 * d, 0.3 * w), high - 0.09 - low)
-    well = (middle - 0.035, -y, high - 0.05), (middle + 0.035, y, high)
+    add_spot(made, name, "cup", (x0 / 2, 0.0, low), (-0.4 * x0, 0.3 * w), head - low)
+    # Things go into its middle: what leans on its wall would hold the lid up.
+    add_spot(made, name, "well", (middle, 0.0, floor), (half - 0.013, half - 0.013), 0.4)
+    # The lid is hollow: what stands in the well is half under it.
+    well = (middle - half, -half, floor), (middle + half, half, high + 0.024)
     made.spaces.append(Space("well", name, *well))
     return made
 

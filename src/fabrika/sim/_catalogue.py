@@ -119,6 +119,13 @@ def _all() -> Iterator[tuple[str, Instance]]:
         jar_pickles=r(0.62, 0.4, 0.0385, 0.12),
     )
     yield from _of(
+        "pod",
+        "cylinder",
+        pod_coffee=r(0.016, 0.4, 0.030, 0.044),
+        pod_cocoa=r(0.019, 0.4, 0.028, 0.046),
+        pod_tea=r(0.012, 0.4, 0.026, 0.045),
+    )
+    yield from _of(
         "bowl",
         "bowl",
         bowl_cereal=r(0.35, 0.5, 0.072, 0.060),

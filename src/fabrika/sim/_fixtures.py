@@ -44,7 +44,7 @@ RANGES: Mapping[str, Mapping[str, tuple[float, float]]] = {
         "base": (1.10, 1.20), "mass": (4.0, 6.0),
     },
     "coffee": {
-        "width": (0.20, 0.24), "depth": (0.30, 0.34), "height": (0.32, 0.36), "base": (0.84, 0.88),
+        "width": (0.22, 0.26), "depth": (0.36, 0.40), "height": (0.28, 0.31), "base": (0.62, 0.68),
     },
     "counter": {"width": (1.0, 1.6), "depth": (0.50, 0.60), "height": (0.84, 0.90)},
     "dishwasher": {

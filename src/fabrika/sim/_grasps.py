@@ -37,6 +37,10 @@ RIM = 0.042
 """How far below the rim of what is taken from above fingertips close [m]."""
 _EDGE = 0.012
 """How far below the upper edge of a pad fingertips close [m]."""
+_SIDE = 0.05
+"""What is lower has no side to close round [m]."""
+_UPPER = 0.6
+"""Share of its height at which fingertips hold what is round and low."""
 _SKIM = 0.004
 """How far open fingertips keep above it when they reach around something low [m]."""
 LOW = 0.3
@@ -98,7 +102,7 @@ def _extent(params: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _side(hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float) -> Iterator[Grasp]:
     """Round an upright axis: of a round thing from any side, of a box from its faces."""
-    if params["kind"] in _FLAT or _extent(params)[2] < 0.05:
+    if params["kind"] in _FLAT or _extent(params)[2] < _SIDE:
         return
     depth, width, height = _extent(params)
     if params["kind"] == "bottle":
@@ -157,10 +161,12 @@ class _Grip:
 def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
     """Where a thing can be taken from above: across what is longest."""
     kind = params["kind"]
-    if walled and kind in _ROUND:
-        # Knuckles are lower than the palm: over a rim they need more room than over a box.
+    if kind in _ROUND and (walled or params["height"] < _SIDE):
+        # Knuckles are lower than the palm: over a rim they need more room than over a box. What
+        # is low is held above its middle: it may have to go between walls.
         high = params["height"]
-        yield _Grip((0.0, 0.0), None, 2 * params["radius"], high, up=high - RIM, level=True)
+        up = max(high - RIM, _UPPER * high if high < _SIDE else 0.0)
+        yield _Grip((0.0, 0.0), None, 2 * params["radius"], high, up=up, level=True)
     if kind == "ball":
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]

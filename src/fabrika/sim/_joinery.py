@@ -24,6 +24,7 @@ from fabrika.sim._shapes import block, geom
 
 Params = Mapping[str, Any]
 Vector = tuple[float, float, float]
+Names = tuple[str, ...]
 Motion = Literal["hinge", "slide", "press", "turn"]
 
 
@@ -71,6 +72,8 @@ class Part:
     """Unit vector along the bar, of a knob too; of a button, out of its face."""
     out: Vector
     """Unit vector from the panel through the handle, towards the hand, when closed."""
+    covers: tuple[str, ...] = ()
+    """Spots and spaces that it shuts, other than those of a door: of all that is inside."""
 
     @property
     def level(self) -> bool:
@@ -113,6 +116,8 @@ _MAGNET: Mapping[str, object] = {
 }
 _STAYS: Mapping[str, Any] = {"solreffriction": "0.005 1", "solimpfriction": "0.99 0.99 0.001"}
 """Friction in a joint that does not creep."""
+LEVER = 0.065
+"""From the front of a lid to the middle of its lever: fingers go between them [m]."""
 WALL = 0.018
 """Thickness of panels [m]."""
 
@@ -258,6 +263,37 @@ def add_drop_door(made: Fixture, name: str, p: Params, w: float, low: float, hig
     made.geoms += strike((-0.0042, 0.3 * w, high - 0.03))
     geoms = panel + seal + handle_bar(part, 0.5 * w)
     add_part(made, part, pi / 2, geoms, stiffness=4, damping=2, frictionloss=1, armature=0.02)
+
+
+def add_lid(
+    made: Fixture, name: str, root: tuple[float, float], size: tuple[float, float], covers: Names
+) -> None:
+    """A hooded lid hinged behind, with a lever: a level bar that stands off before its front.
+
+    ``root``: x and z of its hinge; ``size``: its depth and width; ``covers``: what it shuts.
+    """
+    (d, w), t, h = size, 0.008, 0.034
+    part = Part(
+        joint=f"{name}_lid",
+        motion="hinge",
+        root=(root[0], 0.0, root[1]),
+        axis=(0.0, -1.0, 0.0),
+        open=1.6,
+        handle=(d + LEVER, 0.0, 0.5 * h),
+        bar=(0.0, 1.0, 0.0),
+        out=(0.0, 0.0, 1.0),
+        covers=covers,
+    )
+    text = block((0, -w / 2, h - t), (d, w / 2, h), mass=0.12)
+    text += block((d - t, -w / 2, 0), (d, w / 2, h - t), mass=0.03)
+    for y in (-w / 2, w / 2 - t):
+        text += block((0, y, 0), (d - t, y + t, h - t), mass=0.04)
+    x, y, z = part.handle[0], w / 2 - 0.012, part.handle[2]
+    text += geom("capsule", size=BAR, fromto=six((x, -y, z), (x, y, z)), mass=0.08, rgba=METAL)
+    for side in (-y, y):
+        ends = six((x, side, z), (d, side, z))
+        text += geom("capsule", size=BAR, fromto=ends, mass=0.02, rgba=METAL)
+    add_part(made, part, 1.75, text, damping=0.2, frictionloss=0.6, armature=2e-3, **_STAYS)
 
 
 def add_drawer(

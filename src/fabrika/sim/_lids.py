@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from math import cos, tan
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._along import Along, go_along
 from fabrika.sim._joinery import CLEARANCE, Part
+from fabrika.sim._levers import DIPS, Lever
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import across
 from fabrika.sim._reach import BLOCKED, Act, Stand
@@ -42,14 +44,14 @@ FOLLOWS = (1.0, 1.4, 0.5, 0.0)
 """Share of the way that the hand goes, from above, that the base goes with it."""
 PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
-GOALS = (0.85, 0.65, 0.45)
-"""Shares of a part's way to try to take it along."""
 FALLS = (0.65, 0.45)
-"""Those of a door that drops down: past its balance it falls by itself."""
+"""Shares of its way to try to take a door along that drops down: past its balance it falls."""
+LIFTS = (1.0, 0.92, 0.84)
+"""The same of a lid, which stays where it is left."""
 PACE, LAG = 0.4, 0.12
 """Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
-PRESSED = 40.0
-"""Force at which what is pushed shut is shut [N]."""
+PRESSED, SHUT = 40.0, 15.0
+"""Force at which a door that is pushed shut is shut, and a lid [N]."""
 CLEAR = 0.010
 """What has to stay free around the robot on its way [m]."""
 STEPS = 6
@@ -105,6 +107,11 @@ def _behind(tilt: float) -> Tip:
     return Tip(tilt, deep, GAP / cos(tilt) - deep * tan(tilt))
 
 
+def _is_lid(part: Part) -> bool:
+    """Whether it lies on top, with a lever before it; else it drops down."""
+    return part.out[2] > 0.5
+
+
 @lru_cache(maxsize=64)
 def _inwards(part: Part) -> Array:
     """(3,) unit vector along the panel from its bar to its hinge, in the part's frame."""
@@ -113,14 +120,18 @@ def _inwards(part: Part) -> Array:
     return np.asarray(along / np.linalg.norm(along))
 
 
-def _out(worker: Worker, joint: str, ride: Ride, at: float, palm: Frame, far: float = OUT) -> Frame:
+def _out(
+    worker: Worker, joint: str, ride: Ride | Lever, at: float, palm: Frame, far: float = OUT
+) -> Frame:
     """The palm before it goes in, or after it came out.
 
     Behind a bar midway between the fingers' direction and the panel's: along themselves their bent
     tips would meet the bar, along the panel steep ones would meet its edge.
     """
     way = palm.turn[:, 0]
-    if ride.tips[0].deep > 0.0:
+    if isinstance(ride, Lever):
+        way = ride.way(palm)
+    elif ride.tips[0].deep > 0.0:
         way = way + worker.model.body(joint, at).turn @ _inwards(worker.model.parts[joint])
     return Frame(palm.at - far * way / np.linalg.norm(way), palm.turn)
 
@@ -148,7 +159,7 @@ def _there(worker: Worker, joint: str, goal: float) -> bool:
     return at > 0.78 * worker.model.parts[joint].open if goal > 0.0 else at < 0.02
 
 
-def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> Act:
+def _do(worker: Worker, joint: str, ride: Ride | Lever, stand: Stand, follow: float) -> Act:
     """Put the fingers behind the bar, go with the part, and draw them out again."""
     side, limbs = ride.side, worker.limbs
     hand, part = worker.robot.hands[side], worker.model.parts[joint]
@@ -175,7 +186,9 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     if free():
         yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
-    away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
+    away = at_bar(OUT)
+    if not isinstance(ride, Lever):
+        away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
     yield from worker.goto(side, away, speed=0.2, within=0.01, patience=3.0)
     yield from limbs.wait(0.4)
     yield from worker.back_off(0.25)
@@ -184,9 +197,20 @@ def _do(worker: Worker, joint: str, ride: Ride, stand: Stand, follow: float) -> 
     return ""
 
 
-def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tuple[Ride, float]]:
+def _rides(
+    worker: Worker, joint: str, start: float, goal: float
+) -> Iterator[tuple[Ride | Lever, float]]:
     """Ways to go with a part, with their costs."""
     part = worker.model.parts[joint]
+    if _is_lid(part):
+        for side, hand in worker.robot.hands.items():
+            if side not in worker.holds and hand.hook:
+                for shut, wide in product(DIPS, DIPS):
+                    # An open lid is pushed ahead or drawn back, by fingers that point down.
+                    cost = abs(shut - 0.3) + abs(wide - 0.6)
+                    dips = (wide, shut) if goal <= 0.0 else (shut, wide)
+                    yield Lever(side, start, goal, dips), cost
+        return
     for side, hand in worker.robot.hands.items():
         if side in worker.holds or not hand.hook:
             continue
@@ -206,15 +230,15 @@ def _rides(worker: Worker, joint: str, start: float, goal: float) -> Iterator[tu
 
 def _find(
     worker: Worker, joint: str, goal: float, went: dict[float, bool]
-) -> tuple[Ride, Stand, float] | None:
+) -> tuple[Ride | Lever, Stand, float] | None:
     """A ride as far as there is one, the stand where it begins, how the base goes along.
 
     ``went``: whether the first ride looked for went so far [rad]; if not, none is looked for again.
     """
     model = worker.look()
     start = model.opening(joint)
-    falls = abs(model.parts[joint].out[2]) < 0.5
-    for share in (FALLS if falls else GOALS) if goal > start else (1.0,):
+    wide = LIFTS if _is_lid(model.parts[joint]) else FALLS
+    for share in wide if goal > start else (1.0,):
         end = start + share * (goal - start)
         far = round(end, 2)
         found = _find_to(worker, joint, start, end, MOST if went.get(far, True) else 0)
@@ -226,7 +250,7 @@ def _find(
 
 def _find_to(
     worker: Worker, joint: str, start: float, goal: float, most: int
-) -> tuple[Ride, Stand, float] | None:
+) -> tuple[Ride | Lever, Stand, float] | None:
     """``most``: stands that are tried. Draws are the same for any, so that what follows is, too."""
     model = worker.look()
     part, body = model.parts[joint], model.body(joint, start)
@@ -257,7 +281,7 @@ def _find_to(
 
 
 def _try(
-    worker: Worker, joint: str, ride: Ride, base: Array, drawn: dict[str, Array]
+    worker: Worker, joint: str, ride: Ride | Lever, base: Array, drawn: dict[str, Array]
 ) -> tuple[dict[str, Array], ...] | None:
     """Postures with the fingers behind the bar, and before the gap."""
     model, hand = worker.model, worker.robot.hands[ride.side]
@@ -274,7 +298,7 @@ def _try(
 def _goes(
     worker: Worker,
     joint: str,
-    ride: Ride,
+    ride: Ride | Lever,
     base: Array,
     drawn: dict[str, Array],
     posture: dict[str, Array],
@@ -310,42 +334,22 @@ def _with(base: Array, moved: Array, follow: float) -> Array:
     return base + follow * np.array([moved[0], moved[1], 0.0])
 
 
-def _go_with(worker: Worker, joint: str, ride: Ride, follow: float) -> Act:
+def _go_with(worker: Worker, joint: str, ride: Ride | Lever, follow: float) -> Act:
     """Base and hand along the part's way, as fast as it follows."""
-    limbs, hand, part = worker.limbs, worker.robot.hands[ride.side], worker.model.parts[joint]
-    worker.model.look(limbs.seen)
+    hand, part = worker.robot.hands[ride.side], worker.model.parts[joint]
+    worker.model.look(worker.limbs.seen)
     base, start = worker.model.stand(), worker.model.opening(joint)
     first = (worker.model.body(joint) * ride.palm(part, hand, start)).at
-    sign = 1.0 if ride.goal > start else -1.0
-    shuts = ride.goal <= 0.0
-    far = abs(ride.goal - start) + (0.06 if shuts else 0.0)
-    at, rate = start, 0.0
-    limbs.refresh()
-    patience = round(1.0 / limbs.dt)
-    while patience > 0:
-        worker.model.look(limbs.seen)
-        now = worker.model.opening(joint)
-        rate = min(PACE, rate + PACE * limbs.dt / 0.5)
-        if shuts:  # gently into its seat
-            rate = min(rate, 0.2 * PACE + 1.2 * abs(at))
-        done, behind = abs(at - start) >= far, sign * (at - now)
-        if shuts and now < LAG and float(limbs.seen["truth/contact"][0]) > PRESSED:
-            break
-        if behind < LAG and not done:
-            at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
-        if done or behind >= LAG:
-            patience -= 1
-        if behind > 3 * LAG or (done and not shuts and behind < 0.3 * LAG):
-            break
-        turned = max(at, 0.0)
-        palm = worker.model.body(joint, turned) * ride.palm(part, hand, turned)
-        if at < 0.0:
-            into = worker.model.body(joint, 0.0).turn @ np.array(part.out)
-            palm = Frame(palm.at + 0.5 * at * into, palm.turn)
-        left = worker.left(_with(base, palm.at - first, follow))
-        if "base" in limbs.joints:
-            limbs.joints["base"] = limbs.joints["base"] + 0.5 * np.clip(left, -0.03, 0.03)
-        local = worker.model.base().inverse() * palm
-        limbs.pursue({ride.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
-        yield from limbs.tick()
-    return ""
+    into = -0.5 * worker.model.body(joint, 0.0).turn @ np.array(part.out)
+    way = Along(
+        side=ride.side,
+        goal=ride.goal,
+        palm=partial(ride.palm, part, hand),
+        stand=lambda palm, _: _with(base, palm.at - first, follow),
+        seat=lambda _: into,
+        pace=PACE,
+        lag=LAG,
+        beyond=0.06,
+        pressed=SHUT if isinstance(ride, Lever) else PRESSED,
+    )
+    return (yield from go_along(worker, joint, way))

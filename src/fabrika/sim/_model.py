@@ -189,6 +189,7 @@ class Model:
         inner = any(space.name == "inside" for space in built.spaces)
         door = f"{owner}_door"
         found = [door] if door in self.parts and inner and name != "top" else []
+        found += [part.joint for part in built.parts if name in part.covers]
         return found + [body for body in bodies[:1] if body in self.parts]
 
     def facing(self, fixture: str) -> float:

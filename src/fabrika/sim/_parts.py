@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._along import Along, go_along
 from fabrika.sim._lids import swing
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
@@ -33,8 +34,6 @@ LAG = (0.16, 0.05)
 """How far a hinge, or a slide, may stay behind before the hand is said to have lost it."""
 PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
-JAMMED = 110.0
-"""Force at which a hand goes no further: something is in the way [N]."""
 HOOK, UNHOOK = 1.2, 1.5
 """Time to close round a bar, and to let go of it [s]: fingers that snap shut hit it hard."""
 CLEAR = 0.012
@@ -156,17 +155,15 @@ def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
             turn = np.stack([into, y, np.cross(into, y)], axis=1)
             ways.append((side, Frame(face - turn @ np.array(hand.tip), turn), 0.1 * abs(roll)))
     near = {joint: -0.001, owner: 0.001}
-    for side in {side for side, _, _ in ways}:
-        hand = worker.robot.hands[side]
-        model.rehearsal.pose({hand.fingers: np.array(hand.point)})
-    return worker.first_stand(
-        ways,
-        model.facing(owner),
-        lambda palm: (
-            (palm, near, 0.002),
-            (Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn), {}, 0.01),
-        ),
-    )
+    hands = [worker.robot.hands[side] for side, _, _ in ways]
+    pointing = {hand.fingers: np.array(hand.point) for hand in hands}
+
+    def goals(palm: Frame) -> tuple[tuple[Frame, dict[str, float], float], ...]:
+        model.rehearsal.pose(pointing)  # who looks for a way to a stand looks at the fingers anew
+        before = Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn)
+        return (palm, near, 0.002), (before, {}, 0.01)
+
+    return worker.first_stand(ways, model.facing(owner), goals)
 
 
 def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:
@@ -412,41 +409,17 @@ def _go_with(worker: Worker, joint: str, grip: Grip, goal: float) -> Act:
     start = worker.model.opening(joint)
     before, base = worker.model.body(joint) * grip.palm, worker.model.stand()
     hinge = part.motion == "hinge"
-    pace, lag = (PACE, LAG[0]) if hinge else (SLIDE, LAG[1])
-    beyond = 0.0 if goal > start else (-0.05 if hinge else -0.012)
-    at, sign = start, (1.0 if goal > start else -1.0)
-    far, rate = abs(goal + beyond - start), 0.0
-    limbs.refresh()
-    patience = round(1.0 / limbs.dt)
-    while patience > 0:
-        worker.model.look(limbs.seen)
-        now = worker.model.opening(joint)
-        rate = min(pace, rate + pace * limbs.dt / 0.5)
-        if goal <= 0.0:  # gently into its seat
-            rate = min(rate, 0.2 * pace + 1.2 * abs(at))
-        done = abs(at - start) >= far
-        behind = sign * (at - now)
-        force = float(limbs.seen["truth/contact"][0])
-        if force > (PRESSED if goal <= 0.0 and abs(now) < lag else JAMMED):
-            break
-        if behind < lag and not done:
-            at = start + sign * min(far, abs(at - start) + rate * limbs.dt)
-        if done or behind >= lag:
-            patience -= 1
-        if behind > 3 * lag or (done and behind < 0.3 * lag and goal > 0):
-            break
-        moved = worker.model.body(joint, max(0.0, at)) * grip.palm
-        if at < 0.0:
-            push = -at * (0.5 if hinge else 1.0)
-            moved = Frame(moved.at + push * moved.turn[:, 2], moved.turn)
-        stand = base_with(part.axis, before, moved, base, grip.share, at - start)
-        left = worker.left(stand)
-        step = np.clip(left, -0.03, 0.03)
-        if "base" in limbs.joints:
-            limbs.joints["base"] = limbs.joints["base"] + 0.5 * step
-        local = worker.model.base().inverse() * moved
+    way = Along(
+        side=grip.side,
+        goal=goal,
+        palm=lambda _: grip.palm,
+        stand=lambda palm, at: base_with(part.axis, before, palm, base, grip.share, at - start),
+        seat=lambda palm: (0.5 if hinge else 1.0) * palm.turn[:, 2],
+        pace=PACE if hinge else SLIDE,
+        lag=LAG[0] if hinge else LAG[1],
+        beyond=0.05 if hinge else 0.012,
+        pressed=PRESSED,
         # Spare joints as rehearsed: what was looked at is what is done.
-        limbs.draw(grip.posture(at))
-        limbs.pursue({grip.side: (local.at, local.turn)}, speed=0.4, turn=1.6)
-        yield from limbs.tick()
-    return ""
+        draw=lambda at: limbs.draw(grip.posture(at)),
+    )
+    return (yield from go_along(worker, joint, way))

@@ -134,7 +134,8 @@ class Placer(Reacher):
         surface = self._on(f"{owner}.{spot.name}")
         return replace(
             surface,
-            walls=surface.walls or spot.name == "floor",
+            walls=surface.walls or spot.name in ("floor", "well"),
+            well=spot.name == "well",
             hollow=spot.name == "drum",
         )
 

@@ -10,6 +10,8 @@ LOW = 0.30
 """Free height below which a hand from above leaves flat, its fingers straight [m]."""
 DROPS = (0.0, 0.02, 0.05, 0.10, 0.16, 0.24)
 """How far a thing may be let fall between walls [m]."""
+DROPS_LOW = (0.0, 0.012, 0.024)
+"""How far a thing may be let fall over a low rim [m]."""
 DROPS_IN = (0.02, 0.05, 0.08, 0.11)
 """How far a thing may be let fall into a drum, whose sides slope [m]."""
 
@@ -30,6 +32,8 @@ class Surface:
     """How far its middle is from the edge that the robot reaches over [m]."""
     walls: bool = False
     """Whether walls stand around it: the thing may be let fall over them, upright or not."""
+    well: bool = False
+    """Whether those walls are a low rim only: a thing is let fall a little, if at all."""
     hollow: bool = False
     """Whether it is the bottom of a lying drum: a thing is let fall into it, the back first."""
     room: float = 1.0
@@ -45,6 +49,8 @@ class Surface:
     @property
     def drops(self) -> tuple[float, ...]:
         """How far a thing may fall onto it [m]."""
+        if self.well:
+            return DROPS_LOW
         return DROPS if self.walls else DROPS_IN if self.hollow else (0.0,)
 
     @property

@@ -123,9 +123,9 @@ def _steps(
         "poured": 1,
         "wiped": 1,
         "open": 3,
-        "pressed": 4,
-        "turned": 4,
-        "closed": 5,
+        "pressed": 5,
+        "turned": 5,
+        "closed": 6,
     }
 
     held = list(worker.holds.values())
@@ -135,6 +135,8 @@ def _steps(
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
             later = 2  # What is poured from, or wiped with, goes to its place after that.
+        if goal.predicate == "closed" and worker.model.parts[str(goal.args[0])].covers:
+            later = 4  # A machine is started with its lid shut.
         thing = str(goal.args[0])
         about = _said(worker, thing)
         often = 0 if later > 0 else sum(n for words, n in failures.items() if about in words)
