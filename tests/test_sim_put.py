@@ -80,7 +80,8 @@ def test_what_failed_is_tried_after_the_rest(monkeypatch: pytest.MonkeyPatch) ->
     page: Any = SimpleNamespace(
         goals=(Goal("on", ("mug", "table.top")), Goal("on", ("jar", "table.top")))
     )
-    worker: Any = SimpleNamespace(model=model, holds={})
+    robot = SimpleNamespace(hands={"left": None, "right": None}, drives=False)
+    worker: Any = SimpleNamespace(model=model, holds={}, robot=robot)
 
     def first(failures: dict[str, int]) -> str:
         return next(_housekeeper._steps(page, worker, set(), failures)).words
