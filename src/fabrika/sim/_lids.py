@@ -46,7 +46,7 @@ PUSH = (-0.025, CLEARANCE - 0.011)
 """Where fingertips push a panel: behind the bar, and from it towards the panel [m]."""
 FALLS = (0.65, 0.45)
 """Shares of its way to try to take a door along that drops down: past its balance it falls."""
-LIFTS = (1.0, 0.92, 0.84)
+LIFTS = (0.92, 0.84)
 """The same of a lid, which stays where it is left."""
 PACE, LAG = 0.4, 0.12
 """Speed [rad/s], and how far the part may stay behind before it is waited for [rad]."""
