@@ -36,7 +36,7 @@ PRESSED = 45.0
 """Force at which what is pushed shut is shut [N]."""
 HOOK, UNHOOK = 1.2, 1.5
 """Time to close round a bar, and to let go of it [s]: fingers that snap shut hit it hard."""
-CLEAR = 0.012
+CLEAR = 0.015
 """What has to stay free around robot and part on their way [m]."""
 BEFORE = 0.09
 """How far before the handle the hand stops, and looks again [m]."""
@@ -367,7 +367,7 @@ def _stops(start: float, goal: float, least: float) -> list[float]:
     """Where a way from ``start`` to ``goal`` is looked at [rad or m]."""
     end = least if start < least else goal
     more = np.linspace(end, goal, 3)[1:].tolist() if goal > end else []
-    return [*np.linspace(start, end, 8)[1:].tolist(), *more]
+    return [*np.linspace(start, end, 14)[1:].tolist(), *more]
 
 
 def _leaves(worker: Worker, palm: Frame, stand: Array) -> bool:
