@@ -22,6 +22,8 @@ from fabrika.sim._surface import Surface
 
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
+SPARE = 0.004
+"""How high over its place a thing is let go of [m]: who errs by as much still presses nothing."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
 SLIDES = 0.04
@@ -429,41 +431,41 @@ class Placer(Reacher):
         return held
 
     def _lower(self, name: str, side: str, target: Frame) -> Act:
-        """Over the place, then down until it bears the thing."""
+        """Over the place, then down to where it is to be let go of, or until something bears it.
 
-        def over() -> Frame:
+        How high that is was rehearsed: the hand keeps off what the thing is put on.
+        """
+
+        def to(above: float) -> Frame:
             palm = self._palm(side)
             there = self.model.thing(name)
             tilt = _towards(there.turn[:, 2], target.turn[:, 2]) * self.grips[side].level
             up = turn_by(clamp(tilt, -0.3, 0.3))
-            at = target.at + 0.03 * UP + up @ (palm.at - there.at)
+            at = target.at + above * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
         held = self._keeps(name, side)
-        yield from self.goto(side, over, speed=0.25, within=0.008, while_true=held, patience=3.0)
+        yield from self.goto(
+            side, lambda: to(0.03), speed=0.25, within=0.012, while_true=held, patience=3.0
+        )
         if not held():
             return "slipped"
 
         def floating() -> bool:
             self.model.look(self.limbs.seen)
             borne, pressed = self.model.support(name)[0], self.limbs.seen["truth/contact"][0]
-            return bool(borne < BORNE and pressed < PRESSED)
+            high = self.model.thing(name).at[2] > target.at[2] + SPARE + 0.002
+            return bool(high and borne < BORNE and pressed < PRESSED)
 
+        # What does not come there in so long will not: it would stand still for nothing.
+        yield from self.goto(
+            side, lambda: to(SPARE), speed=0.1, within=0.001, while_true=floating, patience=1.2
+        )
         self.model.look(self.limbs.seen)
         here = self._palm(side)
-        down = Frame(here.at - 0.08 * UP, here.turn)
-        yield from self.goto(side, down, speed=0.06, while_true=floating, patience=3.0)
-        here = self._palm(side)
-        yield from self.goto(
-            side,
-            Frame(here.at + 0.001 * UP, here.turn),
-            speed=0.06,
-            within=0.001,
-            patience=0.5,
-        )
 
         def pressing() -> bool:
-            return bool(self.limbs.seen["truth/contact"][0] > 20.0)
+            return bool(self.limbs.seen["truth/contact"][0] > PRESSED)
 
         # The command is ahead of what was stopped by a touch: back until it no longer presses.
         if pressing():

@@ -332,7 +332,7 @@ class Worker(Fitter):
             side,
             Frame(here.at + self._off(here, grasp), here.turn),
             speed=0.2,
-            within=0.006,
+            within=0.015,
             patience=3.0,
         )
         self.model.look(self.limbs.seen)
