@@ -23,6 +23,8 @@ CHEST = (1.1, 1.0, 1.2)
 """Heights at which it waits: over tables and counters, and clear of the shoulders [m]."""
 _THERE = 0.03
 """How near to one of these a palm is that waits already [m]."""
+_FIRM = 60.0
+"""What is held with less creeps in a hand that waits [N]: it is brought at once."""
 _LEAN = 0.12
 """What leans by more as soon as it is taken turns on in the hand, and is brought at once [rad]."""
 
@@ -31,7 +33,7 @@ def waits_well(w: Worker, side: str) -> bool:
     """Whether a hand holds its thing so that it may hold it for long: wrapped, and upright."""
     grip, thing = w.grips[side], w.look().thing(w.holds[side])
     upright = not grip.level or acos(min(1.0, float(thing.turn[2, 2]))) < _LEAN
-    return upright and not grip.above
+    return upright and not grip.above and w.model.support(w.holds[side])[1] > _FIRM
 
 
 def set_aside(w: Worker, side: str) -> Act:
