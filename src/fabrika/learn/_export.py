@@ -12,7 +12,7 @@ operators, the same on every version of torch, and a test holds both to equal ou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import pi, prod
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from fabrika._errors import ResourceError, UsageError
 from fabrika.learn._card import CARD_KEY, Card
 from fabrika.learn._checkpoint import load_checkpoint
-from fabrika.learn._policy import CLIP, NEAR, Block, Policy, Senses, Sight, grid
+from fabrika.learn._policy import CLIP, NEAR, WAVE, Block, Policy, Senses, Sight, grid
 
 OPSET = 17
 """Old enough for any ONNX Runtime since 2022."""
@@ -194,8 +194,12 @@ class _Graph:
                     turned.append(self.node("ReduceSum", product, self.constant([-1]), keepdims=0))
             close += turned[:3]
         shares = self.node("Div", self.node("Concat", *close, axis=1), self.constant(NEAR))
-        flat, squashed = self.shaped(d, lags, -1), self.node("Tanh", shares)
-        return self.node("Concat", x, flat, squashed, *turned, axis=1)
+        more = [self.shaped(d, lags, -1), self.node("Tanh", shares)]
+        if len(senses.places):
+            places = self.take(x, senses.places.flatten(), 1)
+            turns = self.node("Mul", places, self.constant(2 * pi / WAVE))
+            more += [self.node("Sin", turns), self.node("Cos", turns)]
+        return self.node("Concat", x, *more, *turned, axis=1)
 
     def cross(self, a: str, b: str) -> str:
         """The cross product over the last of three axes."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from math import prod
+from math import pi, prod
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ CLIP = 5.0
 """Readings farther than this from what was learned are drawn back [standard deviations]."""
 NEAR = 0.1
 """Distance within which millimetres count [m]: a robot that drives sees things metres away too."""
+WAVE = 0.5
+"""Length of the waves in which trackers' places are told as well [m]: where the base has to stop
+is a matter of centimetres at any distance."""
 POSE: Shape = (9,)
 """xyz [m], then the first two columns of the rotation matrix (rot6d), in the robot's frame."""
 
@@ -40,14 +43,16 @@ class Senses(nn.Module):
     For each palm and each other body, with the palm's axes as columns of R: the difference d
     [m], R'd [m], and R' times the first two axes of the other body. For each two tracked
     bodies: d. R'd, and d of tracked bodies, once more as tanh(d / NEAR): measured by how far it
-    varies, a centimetre is nothing to a robot that comes from across the room. Only signals of
-    shape (9,) are bodies.
+    varies, a centimetre is nothing to a robot that comes from across the room. For the same reason
+    the place p of what is tracked, once more as sin and cos of 2 pi p / WAVE. Only signals of shape
+    (9,) are bodies.
     """
 
     target: Tensor
     origin: Tensor
     palm: Tensor
     other: Tensor
+    places: Tensor
 
     def __init__(self, given: Mapping[str, Shape], guides: Mapping[str, Shape]) -> None:
         super().__init__()
@@ -66,6 +71,7 @@ class Senses(nn.Module):
         self.register_buffer("target", index([at[b] for _, b in both], 3), persistent=False)
         self.register_buffer("origin", index([at[a] for a, _ in both], 3), persistent=False)
         self.register_buffer("palm", index([at[a] + 3 for a, _ in pairs], 6), persistent=False)
+        self.register_buffer("places", index([at[b] for b in tracked], 3), persistent=False)
         self.register_buffer("other", index([at[b] + 3 for _, b in pairs], 6), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,7 +86,9 @@ class Senses(nn.Module):
             seen = (d[..., : self.palms, :], x[..., self.other[:, :3]], x[..., self.other[:, 3:]])
             turned = [(axis * v).sum(-1) for v in seen for axis in (first, second, third)]
             near += turned[:3]
-        return torch.cat([x, d.flatten(-2), torch.tanh(torch.cat(near, -1) / NEAR), *turned], -1)
+        turns = x[..., self.places.flatten()] * (2 * pi / WAVE)
+        more = torch.tanh(torch.cat(near, -1) / NEAR), turns.sin(), turns.cos()
+        return torch.cat([x, d.flatten(-2), *more, *turned], -1)
 
 
 class Sight(nn.Module):

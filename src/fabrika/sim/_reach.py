@@ -92,8 +92,6 @@ class Reacher:
         self.came_from: dict[str, tuple[str, Array]] = {}
         self.grips: dict[str, Grasp] = {}
         self.drawn = dict(self.rest)
-        self.slop = np.zeros(3)
-        """How far from where it stands best the base is to stand: x, y [m] and yaw [rad]."""
         self._folded = {side: kinematics.palm(self.rest, side)[0] for side in robot.hands}
 
     def _torso(self) -> dict[str, Array]:
@@ -357,7 +355,6 @@ class Reacher:
         yaw = facing + TURNS[turn]
         c, d = cos(yaw), sin(yaw)
         base = np.array([at[0] - c * ahead + d * s * aside, at[1] - d * ahead - c * s * aside, yaw])
-        base += self.slop
         cost = hypot(PLACES[stand][0] - BEST[0], aside - BEST[1]) + 0.15 * abs(TURNS[turn])
         if not self.turns(base):
             cost += BEYOND

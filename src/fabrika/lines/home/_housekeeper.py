@@ -29,8 +29,6 @@ _MOST = 40
 """Steps until it gives up."""
 _PATIENCE = 3
 """Times that one step may fail."""
-SLOP = np.array([0.035, 0.035, 0.05])
-"""How far beside its best stand the base stops, at most: x, y [m] and yaw [rad]."""
 _JOINING = ("inserted", "threaded")
 _BRINGING = ("on", "inside", "stacked", *_JOINING)
 """Predicates that a thing is brought somewhere for."""
@@ -92,9 +90,6 @@ def _keep_house(
         me.doing = step.words
         # Each step draws from the same start: what looks alike is done alike, and can be learned.
         worker.rng = np.random.default_rng(failures.get(step.words, 0))
-        # Not so where it stands: a policy stops beside it, and has to have seen what follows then.
-        slop = rng.uniform(-1.0, 1.0, 3) * SLOP
-        worker.slop = slop * (step.words not in failures)
         failed = yield from step.run()
         if failed:
             me.events.append(f"{step.words}: {failed}")
