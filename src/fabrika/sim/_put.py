@@ -22,7 +22,7 @@ from fabrika.sim._surface import Surface
 
 BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
-SPARE = 0.004
+SPARE = 0.010
 """How high over its place a thing is let go of [m]: who errs by as much still presses nothing."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""

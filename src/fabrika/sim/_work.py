@@ -324,8 +324,7 @@ class Worker(Fitter):
                 side, lambda: palm(0.3 * BEFORE), speed=0.2, within=0.006, patience=1.0
             )
         self.grips[side] = grasp
-        yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.7)
-        yield from self.limbs.wait(0.32)
+        yield from self.limbs.shape((side,), np.array(grasp.closed), seconds=0.8)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         yield from self.goto(
