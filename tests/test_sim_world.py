@@ -120,7 +120,8 @@ def test_the_tracker_is_late_and_noisy_by_what_the_scenario_says() -> None:
         told.append(seen["tracker/mug"][:3])
     assert np.ptp(np.array(true)[:, 1]) > 0.01  # it was pushed
     assert np.allclose(told[3:], true[:-3], atol=1e-12)
-    noisy = edited(MUG, noise=quiet | {"position": 0.002, "rotation": 0.01, "latency": 0})
+    noise = quiet | {"position": 0.002, "rotation": 0.01, "latency": 0}
+    noisy = edited(MUG, noise=noise, pushes=[])
     world.reset(noisy)
     readings = []
     for _ in range(40):

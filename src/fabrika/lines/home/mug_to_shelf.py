@@ -69,7 +69,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
         "things": {"mug": mug, **clutter(rng, (aside,))},
         "shelf": shelf,
         "table": table(rng),
-        "pushes": [push(rng, "mug", mug, (0.2, 1.5), most=0.03)] if rng.random() < 0.5 else [],
+        "pushes": [] if rng.random() < 0.5 else [push(rng, "mug", mug, (0.2, 1.5), most=0.03)],
         **robot_variation(rng),
     }
 
