@@ -455,7 +455,7 @@ class Placer(Reacher):
             self.model.look(self.limbs.seen)
             borne, pressed = self.model.support(name)[0], self.limbs.seen["truth/contact"][0]
             high = self.model.thing(name).at[2] > target.at[2] + SPARE + 0.002
-            return bool(high and borne < BORNE and pressed < PRESSED)
+            return bool(high and held() and borne < BORNE and pressed < PRESSED)
 
         # What does not come there in so long will not: it would stand still for nothing.
         yield from self.goto(
