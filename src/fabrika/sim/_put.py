@@ -164,10 +164,15 @@ class Placer(Reacher):
             target, _, stand = found
             if surface.hollow:
                 return (yield from insert(self, name, side, stand))
+            palm = target.turn @ self._in_palm(side, name).turn.T
             failed = yield from self.drive(stand.base)
             if failed:
                 continue
             self._draw(stand.drawn)
+            if not self.grips[side].level:
+                # It may turn in the fingers on the way: the hand comes as it was rehearsed.
+                self.look()
+                target = Frame(target.at, palm @ self._in_palm(side, name).turn)
             if surface.walls:
                 failed = yield from self._between_walls(name, side, target, stand)
                 if failed in ("out-of-reach", "no-way"):
