@@ -295,7 +295,7 @@ def _put(
 
 
 def nearest_of(place: Place, params: Mapping[str, Any], supply: Supply) -> float:
-    """The share of a spot's depth, from behind, that things stay in front of."""
+    """The share of a spot's depth, from behind, that the middles of things stay in front of."""
     deep = 2 * place.spot.half[0]
     return float(max(0.0, 1.0 - (supply.within - 0.03 + reach_of(params)) / deep))
 

@@ -65,7 +65,7 @@ class Supply:
     on: tuple[str, ...]
     """Spots "fixture.spot", or "floor"."""
     within: float
-    """Distance from the front edge of the spot that its middle stays within [m]."""
+    """Distance from the front edge of the fixture that its near side stays within [m]."""
     counted: bool = False
     inside: str = ""
     """The vessel that they start in, instead of a spot."""
@@ -171,7 +171,7 @@ THING_KEYS = {
     "count": "how many, or [least, most]; they are `name_1`, `name_2` ...",
     "on": "spots where it may stand at the start, or `floor`",
     "in": "the vessel that grains start in, a cup or a pot among the things; instead of `on`",
-    "within": "how far behind the front edge its middle may be [m], 0.02 to 3; 0.28 if not said",
+    "within": "how far behind the front edge its near side may be [m], 0.02 to 3; 0.28 if not said",
 }
 """Every key of a thing, and what it says."""
 
