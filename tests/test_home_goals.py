@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from fabrika._signals import Signals
 from fabrika.lines.home._goals import PREDICATES, _part
 from fabrika.lines.home._variation import robot_variation
 from fabrika.sim import (
+    CATALOGUE,
     CLOID_CLASS,
     SimWorld,
     arrange,
@@ -26,8 +28,9 @@ from fabrika.sim import (
     scene,
 )
 from fabrika.sim._pose import yaw_rotation
-from fabrika.sim._scene import height_of
+from fabrika.sim._scene import footprint, height_of, outlined
 from fabrika.sim._scenery import Scenery
+from fabrika.sim._things import thing as body
 
 WALLS: Any = {"back": ["fridge", "sink", "counter"], "left": ["drawers"], "right": ["microwave"]}
 WHERE = {
@@ -133,6 +136,79 @@ def test_a_tower_is_one() -> None:
         assert not holds(episode, "stacked", "book", "cube")
     assert holds(recorded(1), "near", "cube", "can", 0.15)
     assert not holds(recorded(1), "near", "cube", "milk", 0.15)
+
+
+def laid(
+    over: tuple[float, float, float], yaw: float = 0.0, lean: float = 0.0, below: str = "can"
+) -> Episode:
+    """The book on a thing, its middle (x, y, z) [m] off the middle of that thing's top."""
+    episode = recorded(0)
+    lower = episode.observations[f"truth/{below}"]
+    book = episode.observations["truth/book"].copy()
+    high = height_of(episode.scenario.params["things"][below])
+    book[:, :3] = lower[:, :3] + np.array([0.0, 0.0, high]) + np.array(over)
+    c, s = np.cos(yaw / 2), np.sin(yaw / 2)
+    # First turned about its own x, then about the vertical.
+    a, b = np.cos(lean / 2), np.sin(lean / 2)
+    book[:, 3:7] = [c * a, c * b, s * b, s * a]
+    return edited(episode, truth__book=book)
+
+
+def test_what_covers_hides_as_much_as_its_own_outline_does() -> None:
+    """A round thing under a straight edge: how far that may come in is said by geometry."""
+    params = recorded(0).scenario.params["things"]
+    radius, half = params["can"]["radius"], params["book"]["depth"] / 2
+    shares = np.linspace(0.0, 1.0, 401)  # how far an edge comes in, of the radius
+    cut = (np.arccos(1 - shares) - (1 - shares) * np.sqrt(1 - (1 - shares) ** 2)) / np.pi
+    far = half - radius + radius * float(shares[np.searchsorted(cut, 0.1)])
+    for yaw in (0.0, 0.7, 2.0):
+        aside = np.array([np.cos(yaw), np.sin(yaw)])
+        for share, there in ((0.0, True), (0.93, True), (1.07, False)):
+            over = (*(share * far * aside), 0.0)
+            assert holds(laid(over, yaw), "covers", "book", "can") == there
+        assert not holds(laid((0.0, 0.0, 0.0), yaw), "covers", "can", "book")
+    # The long side of a book that is turned is no longer there.
+    along = (0.0, 0.85 * far + params["book"]["width"] / 2 - half, 0.0)
+    assert holds(laid(along), "covers", "book", "can")
+    assert not holds(laid(along, np.pi / 2), "covers", "book", "can")
+
+
+def test_what_hovers_leans_or_lies_below_covers_nothing() -> None:
+    for high, there in ((0.0, True), (0.012, True), (0.02, False), (-0.02, False), (-0.11, False)):
+        assert holds(laid((0.0, 0.0, high)), "covers", "book", "can") == there
+    for lean, there in ((0.1, True), (0.2, False), (np.pi / 2, False)):
+        assert holds(laid((0.0, 0.0, 0.0), lean=lean), "covers", "book", "can") == there
+    assert not holds(recorded(0), "covers", "book", "can")
+    # Half of a bowl may be hidden; which share is asked for is said.
+    bowl = laid((0.05, 0.0, 0.0), below="bowl")
+    assert not holds(bowl, "covers", "book", "bowl") and holds(bowl, "covers", "book", "bowl", 0.5)
+
+
+@pytest.mark.parametrize("instance", sorted(CATALOGUE))
+def test_an_outline_is_what_geoms_hide_from_above(instance: str) -> None:
+    """Of a mesh of points, all but those along its edge are said to be hidden, or not, rightly."""
+    params = draw_thing(np.random.default_rng(0), instance)
+    if params["kind"] == "keys":
+        return  # their ring stands upright: they have no outline to lay anything on
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody>"
+        + body("it", params | {"pos": (0.0, 0.0, 0.0), "yaw": 0.0})
+        + "</worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    half = max(footprint(params)) + 0.02
+    grid = np.linspace(-half, half, 81)
+    points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
+    down, found = np.array([0.0, 0.0, -1.0]), np.zeros(1, np.int32)
+    hit = np.array(
+        [
+            mujoco.mj_ray(model, data, np.array([*at, 1.0]), down, None, 1, -1, found)
+            for at in points
+        ]
+    )
+    differs = (hit >= 0.0) != outlined(params, points)
+    assert differs.mean() < 0.03
 
 
 def test_goals_are_worked_out_again_from_the_file() -> None:

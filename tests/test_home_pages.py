@@ -247,6 +247,7 @@ def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
         ("on(cup, table.top)", "on(cup, counter.top)", "page/goal", "- on(cup, counter.top)"),
         ("  - on(cup, table.top)\n", "", "page/goal", "- upright(cup)"),
         ("- upright(cup)", "- lying(cup)", "page/goal", "- lying(cup)"),
+        ("on(cup, table.top)", "covers(can, cup)", "page/cover", "- covers(can, cup)"),
         ("from: can\n    count: [0, 2]", "from: pot\n    count: 14", "page/room", "from: pot"),
         ("[counter, drawers]", "[counter, sink, a: table, b: table]", "page/room", "[counter,"),
         ("on: counter.top", "on: counter.top\n    within: 0.6", "page/reach", "- on(cup"),
@@ -255,6 +256,7 @@ def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
         "true at the start",
         "nothing to do",
         "no skill",
+        "too small",
         "no room",
         "a short wall",
         "out of reach",
@@ -266,6 +268,8 @@ def test_what_cannot_work_is_found_with_its_line(
     text = edited(old, new)
     if code == "page/reach":
         text = text.replace("from: cup\n", "from: plate\n").replace("cup_measuring", "plate_dinner")
+    if code == "page/cover":
+        text = text.replace("count: [0, 2]", "count: 1")
     path = tmp_path / "page.yaml"
     path.write_text(text)
     breaches = check_page(path)

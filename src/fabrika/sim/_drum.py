@@ -65,14 +65,14 @@ def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
     failed = yield from placer.drive(outside)
     if failed:
         return failed
-    path = placer.arm_path(side, stand.postures[0], {})
+    path = placer.arm_path(stand.postures[0], {})
     if path is None:
         return "no-way"
     yield from limbs.follow(path, speed=0.35)
     yield from _drive(placer, stand.base)
     placer.look()
     failed = "" if placer.model.support(name)[1] > 0.3 else "slipped"
-    yield from let_go(placer, side)
+    yield from placer.let_go(side)
     yield from _drive(placer, outside)
     yield from placer.tuck(side)
     return failed
@@ -80,14 +80,4 @@ def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
 
 def _drive(placer: Placer, base: Array) -> Act:
     yield from placer.limbs.drive(partial(placer.left, base), speed=_SPEED, within=0.01)
-    return ""
-
-
-def let_go(placer: Placer, side: str) -> Act:
-    """Open a hand, and stay."""
-    grasp = placer.grips[side]
-    placer.holds.pop(side, None)
-    for posture in grasp.releases:
-        yield from placer.limbs.shape((side,), np.array(posture), seconds=0.3)
-    yield from placer.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
     return ""

@@ -60,7 +60,7 @@ def hand_over(w: Worker, name: str, to: str) -> Act:
     fingers = w.robot.hands[to].fingers
     w.limbs.joints[fingers] = np.array(found.grasp.open)
     yield from w.limbs.tick()
-    path = w.arm_path(to, found.posture, {})
+    path = w.arm_path(found.posture, {})
     if path is None:
         return "no-way"
     yield from w.limbs.follow(path, speed=0.4)

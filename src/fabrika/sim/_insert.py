@@ -18,6 +18,7 @@ from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
 from fabrika.sim._put import Placer
 from fabrika.sim._reach import Act, Stand
+from fabrika.sim._stands import first_stand
 
 SHORT = 0.006
 """How far before the mouth of what it goes into a thing is held and aimed [m]."""
@@ -131,7 +132,7 @@ class Fitter(Placer):
                 (at(fit.most), {name: -0.004, other: 0.001}, 0.0),
             ]
 
-        found = self.first_stand(ways, facing, goals, most)
+        found = first_stand(self, ways, facing, goals, most)
         if found is None:
             return None
         return next(i for i, p in enumerate(palms) if p is found[1]), found[2]

@@ -20,6 +20,7 @@ from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._reach import BLOCKED, Act, Stand
 from fabrika.sim._robot import Hand
+from fabrika.sim._stands import first_stand
 
 if TYPE_CHECKING:
     from fabrika.sim._work import Worker
@@ -163,7 +164,7 @@ def _find_press(worker: Worker, joint: str) -> tuple[str, Frame, Stand] | None:
         before = Frame(palm.at - BEFORE * palm.turn[:, 0], palm.turn)
         return (palm, near, 0.002), (before, {}, 0.01)
 
-    return worker.first_stand(ways, model.facing(owner), goals)
+    return first_stand(worker, ways, model.facing(owner), goals)
 
 
 def _palms(hand: Hand, worker: Worker, joint: str) -> list[tuple[Frame, float]]:

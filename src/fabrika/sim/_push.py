@@ -17,9 +17,10 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._reach import BLOCKED, MARGIN, UP, Act, Stand
+from fabrika.sim._reach import MARGIN, UP, Act, Stand
 from fabrika.sim._robot import Hand
 from fabrika.sim._scene import footprint, height_of
+from fabrika.sim._stands import search
 
 if TYPE_CHECKING:
     from fabrika.sim._work import Worker
@@ -167,27 +168,23 @@ def _find(worker: Worker, name: str, place: str, turns: tuple[float, ...]) -> _P
                     cost += 2 * (high - HEIGHTS[0]) + 0.5 * abs(turned)
                     ways.append((side, middle, cost, _Way(palm, far * way)))
     facing = model.facing(place.partition(".")[0])
-    tried = blocked = 0
-    for side, way_on, base, drawn in worker.stands_for(ways, facing):
-        tried += 1
-        if tried > TRIES or blocked >= BLOCKED:
-            break
-        palm, along = way_on.palm, way_on.far
+
+    def attempt(
+        side: str, way: _Way, base: Array, drawn: dict[str, Array]
+    ) -> Iterator[tuple[Array, _Push]]:
+        along = way.far
         for follow in FOLLOWS if worker.robot.drives else (0.0,):
             stand = base - 0.5 * follow * along
             if not _drives(worker, stand, follow * along):
                 continue
-            postures = _try(worker, name, place, side, palm, along, (stand, follow), drawn)
-            if postures is None:
-                continue
-            if worker.route(stand) is None:
-                blocked += 1
-                continue
-            worker.look()
-            unit = along / float(np.linalg.norm(along))
-            return _Push(side, palm, unit, Stand(stand, postures, drawn), follow)
+            postures = _try(worker, name, place, side, way.palm, along, (stand, follow), drawn)
+            if postures is not None:
+                unit = along / float(np.linalg.norm(along))
+                yield stand, _Push(side, way.palm, unit, Stand(stand, postures, drawn), follow)
+
+    found = next(search(worker, ways, facing, attempt, TRIES), None)
     worker.look()
-    return None
+    return found
 
 
 def _drives(worker: Worker, stand: Array, way: Array) -> bool:

@@ -10,7 +10,7 @@ from math import atan2, hypot, pi, sin
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._drum import before, goes_in, insert, let_go
+from fabrika.sim._drum import before, goes_in, insert
 from fabrika.sim._grasps import downwards
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
@@ -70,7 +70,7 @@ class Placer(Reacher):
     def _release(self, side: str, low: bool = False) -> Act:
         """Open, and leave the way that the hand comes; ``low``: flat."""
         grasp = self.grips[side]
-        yield from let_go(self, side)
+        yield from self.let_go(side)
         flat = low and grasp.above
         if flat:
             straight = np.array(self.robot.hands[side].open)
@@ -105,8 +105,8 @@ class Placer(Reacher):
         return (yield from self._set_down(name, lambda: self._top(lower)))
 
     def where(self, how: str, place: str) -> Surface:
-        """What a thing is put on to be "on" a spot, "inside" of a place or "stacked" on a thing."""
-        return {"on": self._on, "inside": self._within, "stacked": self._top}[how](place)
+        """What a thing is put on to be "on" a spot, "inside" of a place, or on top of a thing."""
+        return {"on": self._on, "inside": self._within}.get(how, self._top)(place)
 
     def _on(self, place: str) -> Surface:
         spot, frame = self.model.spot(place)
@@ -395,14 +395,14 @@ class Placer(Reacher):
             if solved is None:
                 return "out-of-reach"
             way.append(solved)
-        path = self.arm_path(side, way[-1], {})
+        path = self.arm_path(way[-1], {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path, speed=0.35)
         yield from self.limbs.follow(way[-2::-1], speed=0.2)
         self.look()
         failed = "" if self.model.support(name)[1] > 0.3 else "slipped"
-        yield from let_go(self, side)
+        yield from self.let_go(side)
         yield from self.limbs.follow(way[1:], speed=0.3)
         yield from self.back_off(0.3)
         yield from self.tuck(side)

@@ -210,7 +210,6 @@ class Reacher:
 
     def arm_path(
         self,
-        side: str,
         target: Mapping[str, Array],
         near: Mapping[str, float],
         base: Array | None = None,
@@ -301,11 +300,11 @@ class Reacher:
         """Arm and torso to rest, around what is in the way; the base first makes room for them."""
         arm = self.robot.hands[side].arm
         rest = {**self._torso(), arm: self.rest[arm]}
-        path = self.arm_path(side, rest, {})
+        path = self.arm_path(rest, {})
         for _ in range(2):  # where it comes to is not quite where it was to come to
             if path is None:
                 yield from make_room(self, side, rest)
-                path = self.arm_path(side, rest, {})
+                path = self.arm_path(rest, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path)
@@ -396,7 +395,7 @@ class Reacher:
         """Both arms to their rest, where they hold nothing."""
         idle = {s: h.arm for s, h in self.robot.hands.items() if s not in self.holds}
         target = {arm: self.rest[arm] for arm in idle.values()}
-        path = self.arm_path("", target, {})
+        path = self.arm_path(target, {})
         if path is not None:
             yield from self.limbs.follow(path, speed=0.6)
             return ""
@@ -427,28 +426,6 @@ class Reacher:
             if spare[key]:
                 yield side, given, base, drawn
 
-    def first_stand(
-        self,
-        ways: Sequence[tuple[str, Frame, float]],
-        facing: float,
-        goals: Callable[[Frame], Sequence[tuple[Frame, Mapping[str, float], float]]],
-        most: int = 300,
-    ) -> tuple[str, Frame, Stand] | None:
-        """The cheapest hand, palm and stand from which all its goals can be reached."""
-        given = [(side, palm, cost, palm) for side, palm, cost in ways]
-        blocked = 0
-        for tried, (side, palm, base, drawn) in enumerate(self.stands_for(given, facing)):
-            if tried > most:
-                break
-            postures = self.rehearse(side, base, goals(palm), drawn)
-            if postures is not None and self.route(base) is not None:
-                return side, palm, Stand(base, postures, drawn)
-            blocked += postures is not None
-            if blocked == BLOCKED:
-                break
-        self.look()
-        return None
-
     def reach(self, side: str, palm: Frame, stand: Stand, before: float, axis: int = 0) -> Act:
         """From where the arm is to ``before`` [m] short of a palm pose, along its axis."""
         self._draw(stand.drawn)
@@ -461,13 +438,22 @@ class Reacher:
         target = self._solve(side, goal, self.model.base(), {**self.limbs.joints, **posture})
         if target is None:
             return "out-of-reach"
-        path = self.arm_path(side, target, {})
+        path = self.arm_path(target, {})
         if path is None:
             return "no-way"
         yield from self.limbs.follow(path, speed=speed)
         return ""
 
     # -- what is held ------------------------------------------------------------------------
+
+    def let_go(self, side: str) -> Act:
+        """Open a hand, and stay."""
+        grasp = self.grips[side]
+        self.holds.pop(side, None)
+        for posture in grasp.releases:
+            yield from self.limbs.shape((side,), np.array(posture), seconds=0.3)
+        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.5)
+        return ""
 
     def _look_holding(self, name: str, side: str, palm: Frame | None) -> Model:
         """As `look`, with a thing in a hand that does not hold it yet: ``palm`` in its frame."""

@@ -37,7 +37,7 @@ def make_room(reacher: Reacher, side: str, posture: Signals) -> Act:
         rehearsal.pose({**reacher._arms(), **posture, "base": goal})
         if not rehearsal.clear(FREE) or reacher.route(goal, MARGIN) is None:
             continue
-        if reacher.arm_path(side, posture, {}, goal) is not None:
+        if reacher.arm_path(posture, {}, goal) is not None:
             return (yield from reacher.drive(goal, margin=MARGIN))
         tried += 1
         if tried == TRIES:

@@ -13,8 +13,10 @@ from math import asin, cos, hypot, pi, sin
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fabrika._errors import ContractError
+from fabrika._signals import Array
 from fabrika.sim._fixtures import build_fixture, fixture
 from fabrika.sim._joinery import Params, Spot
 from fabrika.sim._kitchen import kitchen_materials, lamp
@@ -29,6 +31,10 @@ ROOM = 1.9
 GAP = 0.012
 """Least distance between two things that are put on one spot [m]."""
 _TRIES = 200
+_LIP = 0.004
+"""How far a bowl's panels reach beyond its radius [m]."""
+_HANDLES = {"mug": 0.006, "pot": 0.011}
+"""Half of the thickness of round things' handles, along +x [m]."""
 _EYE = (
     '<camera name="scene" pos="-2.5 -0.9 2.6" fovy="53" '
     'xyaxes="0.2726 -0.9621 0 0.5006 0.1418 0.854"/>'
@@ -132,6 +138,27 @@ def footprint(params: Params) -> tuple[float, float]:
         return params["length"] / 2, params["radius"]
     handle = {"mug": 0.036, "pot": params.get("handle", 0.0) + 0.011}.get(params["kind"], 0.0)
     return params["radius"] + handle, params["radius"]
+
+
+def outlined(params: Params, points: Array) -> NDArray[np.bool_]:
+    """Which points are within a thing's outline, as seen from above where it stands.
+
+    ``points``: (..., 2) in the thing's own frame [m]; the answer is (...,).
+    """
+    x, y = points[..., 0], points[..., 1]
+    kind, (long, wide) = params["kind"], footprint(params)
+    if kind == "lying":
+        return np.asarray(np.hypot(np.maximum(np.abs(x) - long + wide, 0.0), y) <= wide)
+    if "width" not in params:
+        handle = (x > 0.0) & (x <= long) & (np.abs(y) <= _HANDLES.get(kind, 0.0))
+        radius = params["radius"] + _LIP * (kind == "bowl")
+        return np.asarray((np.hypot(x, y) <= radius) | handle)
+    within = (np.abs(x) <= long) & (np.abs(y) <= wide)
+    if kind == "cutlery":
+        within &= (x >= 0.3 * long) | (np.abs(y) <= 0.007)
+    if kind == "needle":
+        within &= (x <= params["handle"] - long) | (np.abs(y) <= params["radius"])
+    return np.asarray(within)
 
 
 def height_of(params: Mapping[str, Any]) -> float:

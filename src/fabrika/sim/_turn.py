@@ -16,8 +16,9 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._grasps import pinching
 from fabrika.sim._model import Frame
-from fabrika.sim._reach import BLOCKED, Act, Stand
+from fabrika.sim._reach import Act, Stand
 from fabrika.sim._robot import Hand, clamp
+from fabrika.sim._stands import search
 
 if TYPE_CHECKING:
     from fabrika.sim._work import Worker
@@ -187,17 +188,16 @@ def _find(worker: Worker, joint: str, goal: float) -> _Twist | None:
         for palm, cost in _palms(hand, worker, joint)
     ]
     best: _Twist | None = None
-    tried = blocked = 0
-    for side, palm, base, drawn in worker.stands_for(ways, model.facing(model.owner(joint))):
-        tried += 1
-        if tried > (WIDER if best else TRIES) or blocked >= BLOCKED:
-            break
+
+    def attempt(
+        side: str, palm: Frame, base: Array, drawn: dict[str, Array]
+    ) -> Iterator[tuple[Array, _Twist]]:
         twist = _try(worker, joint, goal, side, palm, base, drawn)
-        if twist is None or (best and abs(twist.end - goal) >= abs(best.end - goal)):
-            continue
-        if worker.route(base) is None:
-            blocked += 1
-            continue
+        if twist and (best is None or abs(twist.end - goal) < abs(best.end - goal)):
+            yield base, twist
+
+    facing = model.facing(model.owner(joint))
+    for twist in search(worker, ways, facing, attempt, TRIES, WIDER):
         best = twist
         if twist.end == goal:
             break

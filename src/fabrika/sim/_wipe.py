@@ -6,6 +6,7 @@ under the pad while that lay flat and was pressed. Skill and goal measure it ali
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, hypot, pi
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._reach import BLOCKED, UP, Act, Stand
+from fabrika.sim._reach import UP, Act, Stand
 from fabrika.sim._scene import footprint
+from fabrika.sim._stands import search
 
 if TYPE_CHECKING:
     from fabrika.sim._work import Worker
@@ -139,24 +141,20 @@ def _find(worker: Worker, name: str, side: str, place: str) -> _Strokes | None:
         off = abs(float(np.angle(np.exp(1j * (middle.yaw - facing)))))
         ways.append((side, middle, 0.3 * off, corners))
     near = {spot.body: -0.03 if worker.grips[side].above else 0.006, name: 0.001}
-    tried = blocked = 0
-    for _, corners, base, drawn in worker.stands_for(ways, facing):
-        tried += 1
-        if tried > TRIES or blocked >= BLOCKED:
-            break
+
+    def attempt(
+        side: str, corners: tuple[Frame, ...], base: Array, drawn: dict[str, Array]
+    ) -> Iterator[tuple[Array, _Strokes]]:
         raised = [Frame(c.at + 0.003 * UP, c.turn) * palm_in_thing for c in corners]
         over = Frame(raised[0].at + ABOVE * UP, raised[0].turn)
         goals = [(palm, near, 0.003) for palm in (raised[0], over, *raised[1:])]
         postures = worker.rehearse(side, base, goals, drawn)
-        if postures is None:
-            continue
-        if worker.route(base) is None:
-            blocked += 1
-            continue
-        worker.look()
-        return _Strokes(corners, Stand(base, postures, drawn))
+        if postures is not None:
+            yield base, _Strokes(corners, Stand(base, postures, drawn))
+
+    found = next(search(worker, ways, facing, attempt, TRIES), None)
     worker.look()
-    return None
+    return found
 
 
 def _stroke(worker: Worker, name: str, side: str, place: str, found: _Strokes, done: Cells) -> Act:

@@ -363,7 +363,7 @@ class Worker(Fitter):
         ahead = [Frame(g.at, yaw_rotation(base.yaw - g.yaw) @ g.turn) for g in goals]
         for goal in (*goals, *ahead):
             target = self._solve(side, goal, base, {**self.limbs.joints, **self._torso(), **rest})
-            path = None if target is None else self.arm_path(side, target, {})
+            path = None if target is None else self.arm_path(target, {})
             if path is not None:
                 yield from self.limbs.follow(path, speed=0.25)
                 return ""

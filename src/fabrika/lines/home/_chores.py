@@ -44,7 +44,7 @@ FLOOR = ((0.2, ROOM - 1.1), (-0.6, 0.6))
 """Where things stand on the floor: x, y [m]."""
 FAR = 0.10
 """How far from where it is to be a thing starts that is to be pushed [m]."""
-_PLACING = ("on", "at", "inside", "stacked", "inserted")
+_PLACING = ("on", "at", "inside", "stacked", "covers", "inserted")
 """Predicates that say where a thing is to be: it is let go of there, and rests."""
 
 

@@ -25,7 +25,7 @@ from fabrika.lines.home._checks import at_rest, position, tilt, upright
 from fabrika.sim import Part, build_fixture, footprint
 from fabrika.sim._joinery import Spot
 from fabrika.sim._pose import quaternion_rotation
-from fabrika.sim._scene import height_of
+from fabrika.sim._scene import height_of, outlined, reach_of
 from fabrika.sim._wipe import pressed as pressed_cells
 
 LEVEL = 0.015
@@ -38,6 +38,8 @@ WIDE = 0.75
 """A part is open from this share of its way on."""
 FREE = 0.05
 """A robot that presses on a thing with less does not touch it [N]."""
+MESH = 40
+"""Points across a thing's outline that are looked at to say how much of it is covered."""
 DEEP, STRAIGHT = 0.8, 0.1
 """Share of its way that a peg is in when it is inserted, and how far its axis may lean [rad]."""
 BEYOND = 0.01
@@ -190,6 +192,37 @@ def stacked(upper: str, lower: str) -> Condition:
         x, y, z = (position(episode, upper) - position(episode, lower)).T
         level = np.abs(z - height_of(params)) < LEVEL
         return np.asarray(level & (np.hypot(x, y) < 0.6 * max(footprint(params))))
+
+    return condition
+
+
+def covers(thing: str, other: str, share: float = 0.9) -> Condition:
+    """Seen from above, the thing's own outline, turned as it is, hides this share of the other's.
+
+    It lies on it: its bottom within `LEVEL` of the other's top, over the middle of that. Both
+    stand level, to 0.15 rad. The other's outline is looked at in a mesh of `MESH` x `MESH` points.
+    """
+
+    def condition(episode: Episode) -> Mask:
+        params = _params(episode, "things", other)
+        half = reach_of(params)
+        grid = np.linspace(-half, half, MESH)
+        points = np.stack(np.meshgrid(grid, grid, indexing="ij"), axis=-1).reshape(-1, 2)
+        rim = np.vstack([[0.0, 0.0], points[outlined(params, points)]])
+        rim = np.column_stack([rim, np.full(len(rim), height_of(params))])
+        top = position(episode, other)[:, None] + np.einsum(
+            "tij,nj->tni", _turn(episode, other), rim
+        )
+        bottom, turn = position(episode, thing)[:, None], _turn(episode, thing)
+        # Straight up or down from each point, to the plane of the thing's bottom.
+        normal = turn[:, None, :, 2]
+        level = np.where(np.abs(normal[..., 2]) > 0.1, normal[..., 2], 1.0)
+        above = ((bottom - top) * normal).sum(axis=2) / level
+        met = top + above[..., None] * np.array([0.0, 0.0, 1.0])
+        seen = np.einsum("tij,tni->tnj", turn, met - bottom)[:, 1:, :2]
+        hidden = outlined(_params(episode, "things", thing), seen).mean(axis=1)
+        flat = upright(thing)(episode) & upright(other)(episode)
+        return np.asarray(flat & (np.abs(above[:, 0]) < LEVEL) & (hidden >= share - 1e-9))
 
     return condition
 
@@ -422,6 +455,7 @@ PREDICATES: Mapping[str, Callable[..., Condition]] = {
     "at": at,
     "at_rest": at_rest,
     "closed": closed,
+    "covers": covers,
     "handed": handed,
     "held": held,
     "inserted": inserted,

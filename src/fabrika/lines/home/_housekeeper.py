@@ -30,7 +30,8 @@ _MOST = 40
 _PATIENCE = 3
 """Times that one step may fail."""
 _JOINING = ("inserted", "threaded")
-_BRINGING = ("on", "inside", "stacked", *_JOINING)
+_ATOP = ("stacked", "covers")
+_BRINGING = ("on", "inside", *_ATOP, *_JOINING)
 """Predicates that a thing is brought somewhere for."""
 
 
@@ -122,6 +123,7 @@ def _steps(
         "handed": -1,
         "poured": 1,
         "wiped": 1,
+        "covers": 2,  # What is filled is filled before.
         "open": 3,
         "pressed": 5,
         "turned": 5,
@@ -133,7 +135,7 @@ def _steps(
 
     def rank(goal: Goal) -> tuple[int, bool, int, int]:
         later = order.get(goal.predicate, 0)
-        if goal.args[0] in sources and goal.predicate in ("on", "inside", "stacked"):
+        if goal.args[0] in sources and goal.predicate in ("on", "inside", *_ATOP):
             later = 2  # What is poured from, or wiped with, goes to its place after that.
         if goal.predicate == "closed" and worker.model.parts[str(goal.args[0])].covers:
             later = 4  # A machine is started with its lid shut.
@@ -365,7 +367,7 @@ def _bring(
     worker: Worker, how: str, thing: str, place: str, page: Page, aside: bool = False
 ) -> Iterator[Step]:
     """Steps that end with the thing at its place; ``aside``: another one is fetched before."""
-    if how in ("stacked", *_JOINING):
+    if how in (*_ATOP, *_JOINING):
         for goal in page.goals:
             below = goal.args[0] == place and goal.predicate in _BRINGING
             if below and not _holds(goal, worker):
@@ -379,12 +381,15 @@ def _bring(
         return
     if shut:
         yield _opening(worker, shut)
-    into = {"inside": "into", "inserted": "into", "threaded": "through"}.get(how, "on")
+    into = {"inside": "into", "inserted": "into", "threaded": "through", "covers": "over"}.get(
+        how, "on"
+    )
     words = f"put {_said(worker, thing)} {into} {_said(worker, place)}"
     put: Mapping[str, Callable[[], Act]] = {
         "on": lambda: worker.put(thing, place),
         "inside": lambda: worker.put_in(thing, place),
         "stacked": lambda: worker.stack(thing, place),
+        "covers": lambda: worker.stack(thing, place),
         "inserted": lambda: worker.insert(thing, place),
         "threaded": lambda: worker.thread(thing, place),
     }

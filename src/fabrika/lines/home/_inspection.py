@@ -24,7 +24,7 @@ from fabrika.lines.home._goals import moment
 from fabrika.lines.home._page import SIDES, Goal, Page, read_page
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import Kinematics, Robot
-from fabrika.sim._scene import CrowdedError
+from fabrika.sim._scene import CrowdedError, height_of
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._work import Worker
 from fabrika.testing import Breach
@@ -33,12 +33,17 @@ DRAWN = 40
 """Scenarios of each split that are drawn and looked at."""
 REACHED = 5
 """Scenarios in which the robot looks for grasps."""
+YAWS = 6
+"""Ways in which what is to cover another thing may be turned, that are looked at."""
 _CHANGES = (
     *("on", "at", "inside", "stacked", "inserted", "threaded", "near", "held", "handed"),
-    *("lying", "open", "poured", "pressed", "turned", "wiped"),
+    *("covers", "lying", "open", "poured", "pressed", "turned", "wiped"),
 )
 """Predicates that ask for something to be done; the others may hold from the start."""
-_TAKEN = ("on", "inside", "stacked", "inserted", "threaded", "held", "handed", "wiped")
+_TAKEN = (
+    *("on", "inside", "stacked", "covers", "inserted", "threaded"),
+    *("held", "handed", "wiped"),
+)
 """Predicates whose first thing has to be taken in a hand."""
 _KEPT = ("lying", "near")
 """Predicates that no skill makes true: they may be asked for where they are true already."""
@@ -56,7 +61,8 @@ def check_page(path: Path) -> list[Breach]:
     breaches = _crowded(task, root)
     if not breaches:
         scenarios = list(task.scenarios("train", DRAWN))
-        breaches = [*_idle(page, root, scenarios), *_unreached(page, task, root)]
+        breaches = [*_idle(page, root, scenarios), *_bare(page, root, scenarios)]
+        breaches += _unreached(page, task, root)
     return breaches
 
 
@@ -108,6 +114,29 @@ def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> l
         what = f"in {len(idle)} of {len(starts)} scenarios there is nothing to do (train {some})"
         breaches = [Breach("page/goal", f"{root['goal'].place}: {what}: every goal holds.")]
     return breaches
+
+
+def _bare(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> list[Breach]:
+    """What is to be covered by what is too small: laid down by its middle, turned anyhow."""
+    breaches = []
+    for goal in (goal for goal in page.goals if goal.predicate == "covers"):
+        bare = sum(not _hides(page, goal, scenario.params) for scenario in scenarios)
+        if bare:
+            thing, other = goal.args[:2]
+            words = f"{thing!r} is too small to cover {other!r} in {bare} of {len(scenarios)}"
+            how = "scenarios, turned as it may come to lie. Take a larger one."
+            breaches.append(Breach("page/cover", f"{_line(root, goal).place}: {words} {how}"))
+    return breaches
+
+
+def _hides(page: Page, goal: Goal, params: Mapping[str, Any]) -> bool:
+    """Whether a thing covers another from its middle, however it is turned."""
+    things, (thing, other) = params["things"], map(str, goal.args[:2])
+    x, y, z = things[other]["pos"]
+    there = {**things[thing], "pos": (x, y, z + height_of(things[other]))}
+    turned = ({**there, "yaw": float(yaw)} for yaw in np.linspace(0.0, np.pi, YAWS, endpoint=False))
+    starts = (_start(page, {**params, "things": {**things, thing: lies}}) for lies in turned)
+    return all(bool(condition(goal)(start)[0]) for start in starts)
 
 
 def _start(page: Page, params: Mapping[str, Any]) -> Episode:

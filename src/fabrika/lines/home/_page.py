@@ -441,7 +441,7 @@ def _contradictions(value: Value, goals: list[Goal]) -> None:
     hands: dict[str, str] = {}
     moved: dict[str, str] = {}
     for goal in goals:
-        if goal.predicate in ("on", "at", "stacked", "inserted", "threaded", "held"):
+        if goal.predicate in ("on", "at", "stacked", "covers", "inserted", "threaded", "held"):
             thing = str(goal.args[0])
             # That it is held, and in which hand, are not two places; nor is a spot and its middle.
             where = f"held({thing})" if goal.predicate == "held" else goal.words
