@@ -10,7 +10,7 @@ from fabrika.sim import CATALOGUE, CLOID_CLASS, draw_thing
 from fabrika.sim._grasps import RIM, Grasp, grasps
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
-from fabrika.sim._robot import driven_joints
+from fabrika.sim._robot import Hand, driven_joints
 from fabrika.sim._scene import footprint
 
 SIDES = ("left", "right")
@@ -139,3 +139,34 @@ def test_the_pinch_is_where_the_model_of_the_hand_has_it(side: str) -> None:
     assert (tips["middle"] - tips["thumb"]) @ np.array(pinch.across) > pinch.span
     lowest = max(float(tip @ down) for tip in tips.values()) + 0.010
     assert lowest - np.array(pinch.at) @ down == pytest.approx(pinch.below, abs=0.003)
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("instance", ["carton_milk", "carton_juice", "bundle_socks"])
+def test_at_a_wall_a_box_is_held_with_less_of_the_thumb_behind_it(instance: str, side: str) -> None:
+    """By the same palms as else; what is no box has none of these grasps."""
+    hand, frame = CLOID_CLASS.hands[side], Frame(np.zeros(3), np.eye(3))
+    params = draw_thing(np.random.default_rng(0), instance)
+    usual = [g for g in grasps(hand, params, frame, 0.1) if not g.above]
+    slim = grasps(hand, params, frame, 0.1, slim=True)
+    assert slim and all(g.slim for g in slim) and not any(g.slim for g in usual)
+    assert {g.palm.at.tobytes() for g in slim} == {g.palm.at.tobytes() for g in usual}
+    beyond = [_reach(hand, found[0].open) for found in (usual, slim)]
+    assert beyond[1] < beyond[0] - 0.015
+    mug = draw_thing(np.random.default_rng(0), "mug_white")
+    assert grasps(hand, mug, frame, 0.1, slim=True) == []
+
+
+def _reach(hand: Hand, fingers: tuple[float, ...]) -> float:
+    """How far the thumb reaches along the palm's normal [m]."""
+    model = CLOID_CLASS.compile()
+    data = mujoco.MjData(model)
+    for actuator, value in zip(CLOID_CLASS.groups[hand.fingers].actuators, fingers, strict=True):
+        joints, share = driven_joints(model, model.actuator(actuator).id)
+        for joint in joints:
+            data.qpos[model.jnt_qposadr[joint]] = share * value
+    mujoco.mj_kinematics(model, data)
+    palm = data.body(hand.palm)
+    side = hand.palm.partition("_")[0]
+    tip = data.site(f"{side}_thumb_tip").xpos - palm.xpos
+    return float(palm.xmat.reshape(3, 3)[:, 2] @ tip)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from fabrika.lines.home import _housekeeper
 from fabrika.lines.home._page import Goal
-from fabrika.sim import CLOID_CLASS, draw_thing
+from fabrika.lines.home._trips import companions
+from fabrika.sim import CLOID_CLASS, build_fixture, draw_fixture, draw_thing
+from fabrika.sim._drum import barred
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._put import LEAN, Placer, _towards, _WayDown
@@ -117,3 +119,67 @@ def test_a_high_fall_is_tried_however_many_low_ones_there_are(high: float) -> No
     )
     found = Placer._find_place(placer, "can", "left", surface)
     assert found is not None and found[1] == high
+
+
+@pytest.mark.parametrize("hinge", ["left", "right"])
+def test_the_hand_whose_body_is_off_the_open_door_brings_into_a_drum(hinge: str) -> None:
+    """Hinged at its own left, the door is to the right of who faces it, and a right hand's body
+    to the left."""
+    built = build_fixture(
+        "washer", {**draw_fixture(np.random.default_rng(0), "washer"), "hinge": hinge}
+    )
+    parts = {part.joint: part for part in built.parts}
+    model: Any = SimpleNamespace(parts=parts, owner=lambda joint: "washer")
+    frame = Frame(np.zeros(3), np.eye(3))
+    drum = Surface(frame, (0.16, 0.04), "washer", pi, 0.2, hollow=True)
+    assert barred(model, drum) == hinge
+    assert barred(model, Surface(frame, (0.2, 0.2), "washer", pi, 0.2)) == ""
+    assert barred(model, None) == ""
+
+
+@pytest.mark.parametrize("hollow", [False, True])
+def test_nothing_is_fetched_on_the_way_to_a_drum(hollow: bool) -> None:
+    """What would wait in the other hand would be in the way there."""
+    at = {"one": np.array([3.0, 0.0, 0.8]), "two": np.array([3.2, 0.0, 0.8])}
+    body = Frame(np.zeros(3), np.eye(3))
+    model = SimpleNamespace(
+        things=at,
+        thing=lambda name: SimpleNamespace(at=at[name]),
+        stand=lambda: at["one"],
+        body=lambda name: body,
+    )
+    worker: Any = SimpleNamespace(
+        model=model,
+        holds={"right": "one"},
+        robot=SimpleNamespace(drives=True),
+        waits_well=lambda side: True,
+        where=lambda how, place: SimpleNamespace(hollow=hollow),
+    )
+    goals = [Goal("inside", (name, "washer.inside")) for name in at]
+    assert list(companions(worker, goals[0], iter(goals[1:]))) == ([] if hollow else goals[1:])
+
+
+@pytest.mark.parametrize(("below", "way"), [(0.05, "round"), (0.0, "to"), (-0.2, "to")])
+def test_what_has_to_come_higher_is_brought_round_the_edge(below: float, way: str) -> None:
+    """Straight, its foot would pass the edge that it goes over too closely."""
+    turn, gone = np.eye(3), list[str]()
+    target = Frame(np.array([0.3, 0.1, 1.0]), turn)
+    here = Frame(np.array([0.0, 0.0, 1.06 - below]), turn)
+
+    def going(how: str) -> Any:
+        gone.append(how)
+        return ""
+        yield
+
+    placer: Any = SimpleNamespace(
+        look=lambda: None,
+        goto=lambda *args, **options: going("to"),
+        go_round=lambda *args, **options: going("round"),
+        _palm=lambda side: here,
+        _in_palm=lambda side, name: Frame(np.zeros(3), turn),
+        _straight=lambda side, goals, near: True,
+        _keeps=lambda name, side: lambda: True,
+    )
+    stand = Stand(np.zeros(3), ({}, {}), {})
+    list(Placer._over(placer, "it", "left", target, stand, 0.06))
+    assert gone == [way]

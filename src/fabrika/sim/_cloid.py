@@ -43,6 +43,8 @@ _STRETCHED = (
     (0.60, 0.50, -0.80, 1.50, 0.85, -0.12, 0.90),
 )
 """The upper arm raised ahead, the wrist bent: further over an edge than both."""
+_ASLANT = 0.65
+"""How far the thumb then points up from across [rad]."""
 _PITCH = 0.26
 """How far the palm points down when the hand takes something from above [rad]."""
 UPPER_ARM, FOREARM, WRIST_TO_PALM = 0.33, 0.31, 0.075  # [m]
@@ -215,6 +217,12 @@ def _hand(side: str) -> Hand:
         closed=(*(CLOSED,) * 5, -0.2),
         # The thumb first: with the fingers away it would push over what it held.
         releases=((0.0, *(CLOSED,) * 4, -0.2),),
+        # The thumb points up aslant: it reaches over the front of a thing, and not beyond it.
+        slim=(
+            (0.0, 0.0, 0.0, 0.0, 0.0, _ASLANT),
+            (*(CLOSED,) * 5, _ASLANT),
+            (0.0, *(CLOSED,) * 4, _ASLANT),
+        ),
         pocket=(0.030, 0.0, 0.018),
         thumb=(0.0, 1.0 if side == "left" else -1.0, 0.0),
         span=0.09,

@@ -13,20 +13,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._model import Frame
+from fabrika.sim._model import Frame, Model
 from fabrika.sim._reach import Act, Stand
+from fabrika.sim._surface import Surface
 
 if TYPE_CHECKING:
     from fabrika.sim._put import Placer
 
 DEEP = 0.42
 """How far the base drives in [m]."""
+BARRED = 0.4
+"""Cost of taking what goes into a drum with the hand on its door's side: the body would stand
+where the open door is, and so reach less deep."""
 _GAP = 0.005
 """What has to stay free on the way in and out [m]."""
 _LOOKS = 7
 """So often it is looked on the way what would touch."""
 _SPEED = 0.2
 """Of the base [m/s]."""
+
+
+def barred(model: Model, goal: object) -> str:
+    """The hand whose shoulder would come before the open door of a drum; none if empty.
+
+    ``goal``: what a thing is to be put on or into.
+    """
+    if not isinstance(goal, Surface) or not goal.hollow:
+        return ""
+    doors = (p for j, p in model.parts.items() if model.owner(j) == goal.body)
+    door = next((part for part in doors if part.motion == "hinge"), None)
+    # Who faces it has its left on the right: there the body of a right hand is, its left.
+    return "" if door is None else "left" if door.root[1] > 0 else "right"
 
 
 def before(base: Array) -> Array:

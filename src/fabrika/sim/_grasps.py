@@ -9,7 +9,7 @@ would touch, is for the rehearsal to say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Any
 
@@ -70,18 +70,34 @@ class Grasp:
     """Whether the hand comes from above, and leaves upwards."""
     level: bool = True
     """Whether the thing is set down level; else as it is held, and it rights itself."""
+    slim: bool = False
+    """Whether the fingers go where they are `open` only before the thing: at rest, and where it
+    is set down, the hand is open as it usually is."""
     off: tuple[float, float, float] | None = None
     """Of what hangs: which way it comes off its peg, in the palm's frame [m]. It is laid down
     later, by the hand from above. None: it is lifted."""
 
 
 def grasps(
-    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float, walled: bool = False
+    hand: Hand,
+    params: Mapping[str, Any],
+    frame: Frame,
+    facing: float,
+    walled: bool = False,
+    slim: bool = False,
 ) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, for a robot that faces ``facing`` [rad].
 
-    ``walled``: walls stand around it, so that no hand gets to its side.
+    ``walled``: walls stand around it, so that no hand gets to its side; ``slim``: only those of a
+    box whose far side stands close to something: no thumb reaches behind it.
     """
+    if slim:
+        if not hand.slim or walled or params["kind"] != "box":
+            return []
+        opened, closed, *releases = hand.slim
+        held = replace(hand, open=opened, closed=closed, releases=tuple(releases))
+        ways = (replace(grasp, slim=True) for grasp in _side(held, params, frame, facing))
+        return sorted(ways, key=lambda grasp: grasp.cost)
     found = [*_top(hand, params, frame, facing, walled)]
     if not walled:
         found = [

@@ -52,14 +52,22 @@ class _Piece:
 
 
 def ways_to_hold(
-    hand: Hand, params: Mapping[str, Any], frame: Frame, facing: float, walled: bool = False
+    hand: Hand,
+    params: Mapping[str, Any],
+    frame: Frame,
+    facing: float,
+    walled: bool = False,
+    slim: bool = False,
 ) -> list[Grasp]:
     """Grasps of a thing that stands in ``frame``, by the kind of hand, the best first.
 
-    ``walled``: walls stand around it, as in a drawer or a rack.
+    ``walled``: walls stand around it, as in a drawer or a rack; ``slim``: only those that need no
+    room behind it, if the hand has others.
     """
     if hand.approach != (1.0, 0.0, 0.0):
-        return grasps(hand, params, frame, facing, walled)
+        return grasps(hand, params, frame, facing, walled, slim)
+    if slim:
+        return []
     return list(_held(hand, tuple(p for p in _pieces(params) if p.thick <= hand.span)))
 
 

@@ -32,6 +32,8 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 
 
+HIGHER = 0.03
+"""How much higher a thing has to come to be brought round the edge of its place [m]."""
 FLAT = 0.03
 """How high a hand rises that leaves flat [m]."""
 FOLDED = 0.34
@@ -416,7 +418,9 @@ class Placer(Reacher):
 
         self.look()
         goal = over(high)
-        if self._straight(side, [goal], {}):
+        # Straight, what is lower than the edge that it goes over would pass it too closely.
+        higher = goal.at[2] > self._palm(side).at[2] + HIGHER
+        if not higher and self._straight(side, [goal], {}):
             held = self._keeps(name, side)
             yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015, while_true=held)
             return ""

@@ -85,6 +85,8 @@ class Hand:
     """Fingers' positions that they are sent to, to hold."""
     releases: tuple[tuple[float, ...], ...] = ()
     """Fingers' positions on the way from closed to open, if some have to open first."""
+    slim: tuple[tuple[float, ...], ...] = ()
+    """Open, closed, and on the way back, where a wall leaves a thumb no room behind a thing."""
     pocket: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Where what is held touches the palm, in the palm's frame [m]."""
     thumb: tuple[float, float, float] = (0.0, 1.0, 0.0)

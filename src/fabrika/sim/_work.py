@@ -14,6 +14,7 @@ import numpy as np
 
 from fabrika._signals import Array
 from fabrika.sim._aside import set_aside, waits_well
+from fabrika.sim._drum import BARRED, barred
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._handover import hand_over
@@ -148,6 +149,7 @@ class Worker(Fitter):
             # What stands deep, or behind something, is reached in few of very many ways.
             found = self._find_grasp(name, hands, most, to)
             found = found or self._find_grasp(name, hands, most, to, far=True)
+            found = found or self._find_grasp(name, hands, most, to, slim=True)
             found = found or self._find_grasp(name, hands, 4 * most, to)
             if found is None:
                 return "no-grasp"
@@ -159,7 +161,9 @@ class Worker(Fitter):
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
-                self.grips[side] = replace(grasp, above=grasp.above or grasp.off is not None)
+                opened = self.robot.hands[side].open if grasp.slim else grasp.open
+                above = grasp.above or grasp.off is not None
+                self.grips[side] = replace(grasp, above=above, open=opened)
                 if walled:
                     yield from self._raise(side, OVER)
                 if not (aside and self.waits_well(side)) or (yield from self.set_aside(side)):
@@ -170,6 +174,8 @@ class Worker(Fitter):
                 del self.holds[side]
             yield from self._release(side)
             yield from self.back_off(0.3)
+            if grasp.slim:
+                yield from self._spread(side, self.robot.hands[side].open)
             yield from self.tuck(side)
         return "not-grasped"
 
@@ -180,8 +186,12 @@ class Worker(Fitter):
         most: int,
         to: To | None = None,
         far: bool = False,
+        slim: bool = False,
     ) -> tuple[str, Grasp, Stand] | None:
-        """The cheapest grasp, hand and stand that touch nothing. ``far``: arms stretched."""
+        """The cheapest grasp, hand and stand that touch nothing.
+
+        ``far``: arms stretched; ``slim``: where there is no room behind it.
+        """
         model = self.look()
         frame, params = model.thing(name), model.things[name]
         place = model.under(name)
@@ -191,13 +201,14 @@ class Worker(Fitter):
         goal = to() if to else None
         up = self.robot.drives and isinstance(goal, Surface) and goal.frame.at[2] > HIGH
         seen = to if up or not self.robot.drives else None
+        worse = barred(model, goal)
         ways = [
             (side, grasp, facing, cost)
             for cost, facing in enumerate(faces)
             for side in sides
             if side not in self.holds
             for grasp in ways_to_hold(
-                self.robot.hands[side], params, frame, facing, support in model.parts
+                self.robot.hands[side], params, frame, facing, support in model.parts, slim
             )
         ]
         options, strains = [], dict[int, float]()
@@ -206,7 +217,7 @@ class Worker(Fitter):
             drawn = self._drawn(side, far)[index]
             palm = frame * grasp.palm
             cost, base = self._stand(side, palm.at, facing, stand, turn)
-            cost += grasp.cost + 0.05 * more
+            cost += grasp.cost + 0.05 * more + BARRED * (side == worse)
             if up:  # held high, so that the forearm clears the edge
                 cost -= 2.5 * grasp.palm.at[2]
             if not self.robot.drives:
@@ -217,13 +228,18 @@ class Worker(Fitter):
                 cost += 0.08 if index else 2 * max(0.0, deep - 0.24)
             options.append((cost, side, grasp, palm, base, drawn))
         options.sort(key=lambda option: option[0])
+        usual = {
+            h.fingers: np.array(h.open)
+            for s, h in self.robot.hands.items()
+            if slim and s not in self.holds
+        }
         spare: dict[bytes, bool] = {}
         leads: dict[int, bool] = {}
         tried = blocked = 0
         for _, side, grasp, palm, base, drawn in options:
             key = np.round(base, 2).tobytes()
             if key not in spare and self.robot.drives:
-                model.rehearsal.pose(self._at(base, {**self._arms(), **self._torso()}))
+                model.rehearsal.pose(self._at(base, {**self._arms(), **self._torso(), **usual}))
                 spare[key] = model.rehearsal.clear(MARGIN)
             if not spare.get(key, True):
                 continue
@@ -294,9 +310,17 @@ class Worker(Fitter):
             return failed
         self._draw(stand.drawn)
         # Straight fingers find no way where those that are bent do: they are bent before.
-        yield from self.limbs.shape((side,), np.array(grasp.open), seconds=0.4)
+        yield from self._spread(side, self.robot.hands[side].open if grasp.slim else grasp.open)
         palm = self.look().thing(name) * grasp.palm
-        return (yield from self.go_round(side, self._before(palm, grasp), stand.postures[2]))
+        failed = yield from self.go_round(side, self._before(palm, grasp), stand.postures[2])
+        if grasp.slim and not failed:
+            yield from self._spread(side, grasp.open)
+        return failed
+
+    def _spread(self, side: str, fingers: Sequence[float]) -> Act:
+        """Fingers to where they are to be on the way to a thing."""
+        yield from self.limbs.shape((side,), np.array(fingers), seconds=0.4)
+        return ""
 
     def _grasp(self, name: str, side: str, grasp: Grasp) -> Act:
         """Close in, looking; close the fingers; lift a little; see whether it is held."""

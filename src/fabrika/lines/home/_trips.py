@@ -24,14 +24,25 @@ def companions(worker: Worker, goal: Goal, unfinished: Iterator[Goal]) -> Iterat
         return
     if any(not worker.waits_well(side) for side in mine):
         return
+    if _narrow(worker, goal):
+        return
     end, here = _place(worker, str(goal.args[1])), worker.model.stand()[:2]
     for other in unfinished:
         if other.predicate in TOGETHER and other.args[0] != goal.args[0]:
             thing, place = map(str, other.args[:2])
             start, there = worker.model.thing(thing).at[:2], _place(worker, place)
             one_way = _far(here, start, there, end)
-            if one_way + SAVED < _far(here, end, start, there):
+            shorter = one_way + SAVED < _far(here, end, start, there)
+            if shorter and not _narrow(worker, other):
                 yield other
+
+
+def _narrow(worker: Worker, goal: Goal) -> bool:
+    """Whether a thing goes into a drum: the base drives close to it, and what waits is in its way.
+
+    The hand that is on its open door's side reaches less deep, too.
+    """
+    return worker.where(goal.predicate, str(goal.args[1])).hollow
 
 
 def _far(*points: Array) -> float:
