@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fabrika import UnknownNameError
+from fabrika import UnknownNameError, judge, rollout
 from fabrika.lines.home._goals import PREDICATES
 from fabrika.lines.home.pages import OWN, load_page
 from fabrika.sim import draw_thing
@@ -68,6 +69,21 @@ def test_handed_is_from_hand_to_hand_and_over_no_table() -> None:
     assert not PREDICATES["handed"]("carton", "left")(given(False, right=False)).any()
     assert not PREDICATES["handed"]("carton", "right")(given(False)).any()
     assert PREDICATES["held"]("carton", "right")(given(False)).tolist() == [True, False, False]
+
+
+@pytest.mark.skipif(find_spec("gym_aloha") is None, reason="gym-aloha is not installed")
+def test_the_hand_that_takes_a_thing_from_another_does_not_wrench_it() -> None:
+    task = load_page(OWN / "transport.yaml")
+    expert = task.expert()
+    episode = rollout(expert, task.build(), task.scenario("train", 4), task.horizon)
+    verdict = judge(episode, task.checks)
+    assert verdict.passed, verdict.reason
+    assert not getattr(expert, "events", None)
+    both = (episode.observations["joint/left_hand"][:, 0] < 0.06) & (
+        episode.observations["truth/support"][:, 0, 1] > 60.0
+    )
+    torque = episode.observations["truth/torque"][both, :2]
+    assert len(torque) and torque.max() < 0.9  # stiff, they used all of it
 
 
 def test_what_is_tipped_stays_over_the_rim_and_ends_upside_down_enough() -> None:

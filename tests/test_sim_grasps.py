@@ -170,3 +170,9 @@ def _reach(hand: Hand, fingers: tuple[float, ...]) -> float:
     side = hand.palm.partition("_")[0]
     tip = data.site(f"{side}_thumb_tip").xpos - palm.xpos
     return float(palm.xmat.reshape(3, 3)[:, 2] @ tip)
+
+
+@pytest.mark.parametrize("instance", ["towel_guest", "towel_hand", "towel_kitchen"])
+def test_a_soft_bundle_is_held_so_that_it_is_set_down_level(instance: str) -> None:
+    found = [grasp for side in SIDES for grasp in _grasps(instance, side, 0.7)]
+    assert found and all(grasp.level for grasp in found)  # on an edge it sinks in

@@ -193,7 +193,8 @@ def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
         up = height - _EDGE if kind == "pad" else 0.0
         for axis, thick in ((0.0, 2 * depth), (pi / 2, 2 * width)):
             more = 2 * (thick - 2 * min(depth, width))
-            yield _Grip((0.0, 0.0), axis, thick, height, more, up)
+            # On its edge a soft bundle would sink into what it is put on.
+            yield _Grip((0.0, 0.0), axis, thick, height, more, up, level=kind == "towel")
     elif kind == "lying":
         for along in (0.0, 0.12, -0.12):
             middle = (along * params["length"], 0.0)

@@ -28,13 +28,21 @@ if TYPE_CHECKING:
 
 AROUND = ((-0.05, 0.30), (-0.12, 0.12), (-0.10, 0.20))
 """Where they meet: from the middle between the resting palms, in the base frame [m]."""
+NEARER = ((-0.15, 0.12), (-0.20, 0.20), (0.05, 0.22))
+"""The same of arms that stand fixed, for the palm of the first hand [m]: held from above, what is
+long hangs far below it."""
+ALOFT = 0.05
+"""How much higher than it stood what such arms pass on is at least [m]."""
 HIGHER = (0.0, 0.03, 0.06, 0.09)
 """How much higher than on a table a thing can be grasped in the air [m]."""
 APART = 0.012
 """What stays free between the hands while both are at the thing [m]."""
 _RIM = 0.02
 """How far below its top it is grasped at least [m]."""
-_OPTIONS, _MOST = 2000, 250
+_OPTIONS, _FEW, _MOST = 2000, 600, 250
+"""Meetings that are drawn, for arms that stand fixed too, and the most that are rehearsed."""
+_GIVES = 0.3
+"""Share of its distance from where it is that an arm's command gives way by in a tick."""
 _EMPTY = 0.05
 """Share of the fingers' way that is left where they have closed on nothing."""
 
@@ -67,8 +75,7 @@ def hand_over(w: Worker, name: str, to: str) -> Act:
     if w.look().support(name)[1] < 0.3:
         return "slipped"
     yield from _close_in(w, name, side, to, found)
-    yield from w.limbs.shape((to,), np.array(found.grasp.closed), seconds=0.7)
-    yield from w.limbs.wait(0.32)
+    yield from _grip(w, to, np.array(found.grasp.closed))
     w.grips[to] = found.grasp
     here = w._palm(side), w._palm(to)
     if _empty(w, to):
@@ -101,6 +108,21 @@ def _close_in(w: Worker, name: str, side: str, to: str, found: _Meeting) -> Act:
 
     for gap, speed in ((BEFORE, 0.3), (0.0, 0.15)):
         yield from _both(w, {side: still, to: partial(palm, gap)}, speed)
+    return ""
+
+
+def _grip(w: Worker, to: str, closed: Array) -> Act:
+    """Close the taking hand; its arm gives way: what two hands hold, two stiff arms would wrench.
+
+    Where fingers meet a thing a few millimetres aside, they draw the arm to it.
+    """
+    hand, start = w.robot.hands[to], w.limbs.joints[w.robot.hands[to].fingers]
+    for share in (*np.linspace(0.0, 1.0, 18)[1:], *np.ones(8)):
+        w.limbs.joints[hand.fingers] = start + share * (closed - start)
+        off = w.limbs.seen[f"joint/{hand.arm}"] - w.limbs.joints[hand.arm]
+        w.limbs.joints[hand.arm] = w.limbs.joints[hand.arm] + _GIVES * off
+        yield from w.limbs.tick()
+    w.limbs.refresh()
     return ""
 
 
@@ -153,21 +175,27 @@ def _find(w: Worker, name: str, side: str, to: str) -> _Meeting | None:
     base = model.base()
     middle = base.inverse().at + base.turn.T @ (w._resting(side) + w._resting(to)) / 2
     options = []
-    low, high = np.array(AROUND).T
+    drives = w.robot.drives
+    low, high = np.array(AROUND if drives else NEARER).T
     level = yaw_rotation(-model.thing(name).yaw) @ w._set(name, side)[0]
     ways: dict[int, list[tuple[Grasp, float]]] = {}
-    for _ in range(_OPTIONS):
+    for _ in range(_OPTIONS if drives else _FEW):
         offset = w.rng.uniform(low, high)
         turn = int(w.rng.integers(16))
-        frame = base * Frame(middle + offset, yaw_rotation(2 * pi * turn / 16) @ level)
-        if turn not in ways:
-            ways[turn] = list(_grasps(w, name, to, frame))
-        if not ways[turn]:
+        turned = yaw_rotation(2 * pi * turn / 16) @ level
+        palm = np.zeros(3) if drives else turned @ held.at
+        frame = base * Frame(middle + offset - palm, turned)
+        if not drives and frame.at[2] < w.came_from[name][1][2] + ALOFT:
             continue
-        grasp = _higher(*ways[turn][int(w.rng.integers(len(ways[turn])))])
+        kind = turn if drives else 0  # a parallel gripper's ways are the same from everywhere
+        if kind not in ways:
+            ways[kind] = list(_grasps(w, name, to, frame))
+        if not ways[kind]:
+            continue
+        grasp = _higher(*ways[kind][int(w.rng.integers(len(ways[kind])))])
         giver, taker = frame * held, frame * grasp.palm
         cost = float(np.linalg.norm(offset)) - 2 * min(hypot(*(taker.at - giver.at)), 0.3)
-        if not w.robot.drives:
+        if not drives:
             cost += 0.5 * (w._askew(side, giver) + w._askew(to, taker))
         options.append((cost, frame, grasp))
     options.sort(key=lambda option: option[0])
@@ -246,4 +274,12 @@ def _solve(
     goals = {side: (base * palm).at for side, palm in palms.items()}
     targets = {side: (goals[side], (base * palm).turn) for side, palm in palms.items()}
     posture = {**w.limbs.joints, **drawn, **w._torso()}
-    return w.kinematics.bring(targets, joints, posture, within=EXACT / 2, most=40)
+    # Without a torso one arm's joints have no say in the other's palm: one fails for both.
+    apart = [targets] if w.robot.torso else [{side: target} for side, target in targets.items()]
+    found: dict[str, Array] = {}
+    for some in apart:
+        solved = w.kinematics.bring(some, joints, posture, within=EXACT / 2, most=40)
+        if solved is None:
+            return None
+        found.update(solved)
+    return found

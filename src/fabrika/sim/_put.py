@@ -24,6 +24,8 @@ BORNE, PRESSED = 1.2, 20.0
 """Force on a thing at which its place bears it, and of the hand on what is fixed [N]."""
 SPARE = 0.010
 """How high over its place a thing is let go of [m]: who errs by as much still presses nothing."""
+SOFT = 0.003
+"""The same for a soft bundle [m]: on another one it would sink in where it falls."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
 SLIDES = 0.04
@@ -453,6 +455,7 @@ class Placer(Reacher):
             at = target.at + above * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
+        spare = SOFT if self.model.things[name]["kind"] == "towel" else SPARE
         held = self._keeps(name, side)
         yield from self.goto(
             side, lambda: to(0.03), speed=0.25, within=0.012, while_true=held, patience=3.0
@@ -463,12 +466,12 @@ class Placer(Reacher):
         def floating() -> bool:
             self.model.look(self.limbs.seen)
             borne, pressed = self.model.support(name)[0], self.limbs.seen["truth/contact"][0]
-            high = self.model.thing(name).at[2] > target.at[2] + SPARE + 0.002
+            high = self.model.thing(name).at[2] > target.at[2] + spare + 0.002
             return bool(high and held() and borne < BORNE and pressed < PRESSED)
 
         # What does not come there in so long will not: it would stand still for nothing.
         yield from self.goto(
-            side, lambda: to(SPARE), speed=0.1, within=0.001, while_true=floating, patience=1.2
+            side, lambda: to(spare), speed=0.1, within=0.001, while_true=floating, patience=1.2
         )
         self.model.look(self.limbs.seen)
         here = self._palm(side)

@@ -19,7 +19,7 @@ from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._kinematics import Kinematics, Pose
 from fabrika.sim._model import Frame, Model
 from fabrika.sim._paths import Space, plan
-from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._pose import turn_by, vector_of, yaw_rotation
 from fabrika.sim._roads import Roads
 from fabrika.sim._robot import Robot
 from fabrika.sim._room import make_room
@@ -259,10 +259,14 @@ class Reacher:
         here = self._palm(side)
         for goal in goals:
             far = float(np.linalg.norm(goal.at - here.at))
-            for step in range(1, max(2, int(far / 0.04) + 1) + 1):
-                share = step / max(2, int(far / 0.04) + 1)
+            # An arm that stands fixed turns what it holds far: its wrist may end on that way.
+            spin = vector_of(goal.turn @ here.turn.T) * (not self.robot.drives)
+            count = max(2, int(far / 0.04) + 1, int(np.linalg.norm(spin) / 0.2) + 1)
+            for step in range(1, count + 1):
+                share = step / count
                 at = here.at + share * (goal.at - here.at)
-                found = self._solve(side, Frame(at, goal.turn), base, joints)
+                turn = turn_by((share - 1.0) * spin) @ goal.turn
+                found = self._solve(side, Frame(at, turn), base, joints)
                 if found is None:
                     return False
                 joints.update(found)

@@ -58,7 +58,7 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         *scenery.reads,
         "truth/contact",
         "truth/support",
-        *(f"joint/{hand.fingers}" for hand in robot.hands.values()),
+        *(f"joint/{part}" for hand in robot.hands.values() for part in (hand.fingers, hand.arm)),
         *(f"truth/{joint}" for joint in joints),
     )
 
