@@ -26,6 +26,8 @@ needs_files = pytest.mark.skipif(
 SHARED = ("glass-aside", "cartons-aside", "cups-aside")
 """Pages that both robots do."""
 each = pytest.mark.parametrize("name", SHARED)
+GRIPPER = 0.077
+"""How far ALOHA's gripper goes before its fingers begin, from its palm [m]."""
 
 
 def page(name: str) -> Path:
@@ -130,6 +132,8 @@ def test_what_is_between_the_fingers_is_thinner_than_they_open(
         tip = grasp.palm.point(hand.bounds[1], 0.0, 0.0)
         assert tip[2] > 0.004
         assert thickness(params, grasp.palm.turn[:, 1], pocket) <= hand.span
+        if grasp.palm.turn[2, 0] < -1 + 1e-9:  # straight down: its top is before the gripper's body
+            assert grasp.palm.at[2] - height(params) > GRIPPER
 
 
 def height(params: dict[str, Any]) -> float:

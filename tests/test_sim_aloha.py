@@ -360,3 +360,22 @@ def test_arms_stay_and_fingers_go_where_they_are_told_together() -> None:
         assert fingers[0] == pytest.approx(fingers[1], abs=2e-4)
     arm = it._motors.pick("left_arm", it._motors.positions())
     assert np.abs(arm - action["left_arm"]).max() < 0.012  # three times the largest sway
+
+
+@needs_files
+@pytest.mark.parametrize("margin", [0.004, 0.010, 0.018])
+def test_in_rehearsal_a_wall_is_as_far_as_its_margin(margin: float) -> None:
+    """The gripper's bar is flat beside the wall: what only its box would touch is looked at."""
+    plane = '<geom type="plane" size="4 4 1" xyaxes="0 -1 0 0 0 1" contype="32" conaffinity="31"/>'
+    it = Rehearsal(aloha(), f'<body name="wall" pos="1 0 0">{plane}</body>')
+    it.pose({"left_arm": np.array([0.32, 0.77, -0.7, -0.01, 1.49, 0.47])})
+
+    def first(margin: float) -> float:
+        """Where the robot stands when it is first too near [m]."""
+        for x in np.arange(0.6, 0.9, 0.001):
+            it.stand(np.array([x, 0.0, 0.0]), np.eye(3))
+            if not it.clear(margin):
+                return float(x)
+        raise AssertionError("it stands in the wall")
+
+    assert first(0.0) - first(margin) == pytest.approx(margin, abs=0.0015)

@@ -31,6 +31,8 @@ _ABOVE = 0.008
 """How far the fingers keep above what the thing stands on [m]."""
 _RIM = 0.012
 """How deep the pocket is below the top of what is held, at least [m]."""
+_INSIDE = 0.052
+"""How far a thing may reach up behind the pocket: there the gripper's body begins [m]."""
 _THICK = 0.010
 """Half of a finger, across its plane [m]."""
 _BACK = np.array([-1.0, 0.0, 0.0])
@@ -49,6 +51,8 @@ class _Piece:
     """Directions in which the fingers may close, from above [rad]."""
     thick: float
     """Its thickness there [m]."""
+    top: float
+    """How far up the thing goes there, above the piece or with it [m]."""
 
 
 def ways_to_hold(
@@ -84,24 +88,24 @@ def _pieces(params: Mapping[str, Any]) -> Iterator[_Piece]:
     height = float(params.get("height", 2 * params.get("radius", 0.0)))
     if kind == "box":
         for across, thick in ((0.0, params["depth"]), (pi / 2, params["width"])):
-            yield _Piece((0.0, 0.0), 0.0, height, (across,), thick)
+            yield _Piece((0.0, 0.0), 0.0, height, (across,), thick, height)
     elif kind == "peg":
         for across, thick in ((0.0, params["depth"]), (pi / 2, params["width"])):
-            yield _Piece((0.0, 0.0), params["length"], height, (across,), thick)
+            yield _Piece((0.0, 0.0), params["length"], height, (across,), thick, height)
     elif kind == "needle":
         middle = ((params["handle"] - params["length"]) / 2, 0.0)
-        yield _Piece(middle, 0.0, height, (pi / 2,), params["width"])
+        yield _Piece(middle, 0.0, height, (pi / 2,), params["width"], height)
     elif kind in ("cylinder", "ball", "bottle"):
         radius, around = params["radius"], _around(ROUND)
         body = 0.65 * height if kind == "bottle" else height
-        yield _Piece((0.0, 0.0), 0.0, body, around, 2 * radius)
+        yield _Piece((0.0, 0.0), 0.0, body, around, 2 * radius, height)
         if kind == "bottle":
-            yield _Piece((0.0, 0.0), body, height, around, 0.8 * radius)
+            yield _Piece((0.0, 0.0), body, height, around, 0.8 * radius, height)
     elif kind in WALLED:
         wall, radius = WALLED[kind], params["radius"]
         for turn in (2 * pi * side / ROUND for side in range(ROUND)):
             at = radius - wall / 2
-            yield _Piece((at * cos(turn), at * sin(turn)), 0.03, height, (turn,), wall)
+            yield _Piece((at * cos(turn), at * sin(turn)), 0.03, height, (turn,), wall, height)
 
 
 def _around(count: int) -> tuple[float, ...]:
@@ -120,6 +124,8 @@ def _pinches(hand: Hand, piece: _Piece) -> Iterator[Grasp]:
             below = tip * cos(slant) + _THICK * sin(slant)
             foot = _ABOVE if piece.low == 0.0 else 0.0
             lowest, highest = piece.low + foot + below, piece.high - _RIM
+            if not slant:
+                lowest = max(lowest, piece.top - _INSIDE)
             if lowest > highest:
                 highest = lowest if lowest < piece.high - 0.004 else -1.0
             for share in (0.0, 0.5, 1.0) if highest > lowest else (0.0,) * (highest >= lowest):

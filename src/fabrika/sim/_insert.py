@@ -209,7 +209,7 @@ class Fitter(Placer):
             aside = float(np.linalg.norm(off - deep * goal.way))
             return deep, aside, self.model.support(name)[0]
 
-        self.look()  # as it came here, perhaps without a look on the way
+        self.look()  # it may have come round something, looking at nothing
         keeps = self._keeps_turned(name, side)
         for count in range(_AIMS):
             far = _ASIDE * sqrt(count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import acos, cos, sin, sqrt
+from math import acos, atan2, cos, sin, sqrt
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,13 @@ def across(one: Array, other: Array) -> Array:
     """(3,) cross product of two vectors: ``numpy.cross`` without its overhead."""
     (a, b, c), (d, e, f) = one.tolist(), other.tolist()
     return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
+
+
+def towards(one: Array, other: Array) -> Array:
+    """(3,) vector about which a unit vector is turned into another, by its length [rad]."""
+    axis = across(one, other)
+    sine = float(np.linalg.norm(axis))
+    return axis * (atan2(sine, float(one @ other)) / max(sine, 1e-9))
 
 
 def yaw_rotation(yaw: float) -> Array:

@@ -14,7 +14,7 @@ from fabrika.sim._drum import before, goes_in, insert
 from fabrika.sim._grasps import downwards
 from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
-from fabrika.sim._pose import across, turn_by, yaw_rotation
+from fabrika.sim._pose import towards, turn_by, yaw_rotation
 from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
@@ -32,8 +32,6 @@ SLIDES = 0.04
 """How far a thing may move in a hand that sets it down [m]."""
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
-
-
 HIGHER = 0.03
 """How much higher a thing has to come to be brought round the edge of its place [m]."""
 FLAT = 0.03
@@ -49,6 +47,9 @@ NEAREST, INNER = 0.16, 0.30
 arms reach, so that it leaves room for what comes after it."""
 BAND = 0.06
 """Depths in a drum that differ by less are alike [m]."""
+SWAYS = 0.010
+"""What stays free of what an arm that stands fixed sets down beside [m]: it may reach far, and
+then its servos sway by 3 mm; led by where the thing is, it would press on against a wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class _WayDown:
     drawn: dict[str, Array]
     """What the spare joints are drawn to."""
     kind: tuple[float, int]
-    """How far it falls, and in a drum roughly how deep it is: alike in what is in the way."""
+    """How far it falls, in a drum roughly how deep it is, and for what stands fixed its place."""
 
 
 class Placer(Reacher):
@@ -280,6 +281,8 @@ class Placer(Reacher):
             else:
                 total += self._askew(side, palm)
             kind = drop, int(deep / BAND) if surface.hollow else 0
+            if not self.robot.drives:  # what is out of reach is so however it is turned
+                kind = drop, way
             drawn = self._drawn(side, far)[index]
             found.append(_WayDown(total, frame, palm, base, drop, drawn, kind))
         return sorted(found, key=lambda way: way.cost)
@@ -292,8 +295,9 @@ class Placer(Reacher):
         palm = way.palm
         there = Frame(palm.at + 0.003 * UP, palm.turn)
         rises = RISES if surface.walls else (surface.above,)
-        over = [(Frame(palm.at + up * UP, palm.turn), near, 0.004) for up in rises]
-        postures = self.rehearse(side, way.base, ((there, near, 0.003), *over), way.drawn)
+        free = (0.003, 0.004) if self.robot.drives else (SWAYS, SWAYS)
+        over = [(Frame(palm.at + up * UP, palm.turn), near, free[1]) for up in rises]
+        postures = self.rehearse(side, way.base, ((there, near, free[0]), *over), way.drawn)
         return None if postures is None else Stand(way.base, postures, way.drawn)
 
     def _comes_away(
@@ -316,7 +320,8 @@ class Placer(Reacher):
         elif not straight_up:
             loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
             half = loose - 0.5 * back
-            out[:0] = [(Frame(at, palm.turn), beside, 0.004) for at in (loose, half)]
+            margin = 0.004 if self.robot.drives else SWAYS
+            out[:0] = [(Frame(at, palm.turn), beside, margin) for at in (loose, half)]
             if name in self.passed and not self.robot.drives:  # all the way that it goes
                 end = Frame(loose - back + 0.02 * UP, palm.turn)
                 out.append((end, {name: 0.004}, 0.006))
@@ -379,11 +384,11 @@ class Placer(Reacher):
             return [palm @ self._in_palm(side, name).turn]
         if not grasp.level:
             return [there.turn]
-        level = turn_by(_towards(there.turn[:, 2], UP)) @ there.turn
+        level = turn_by(towards(there.turn[:, 2], UP)) @ there.turn
         # What has turned in the hand may lean a little when it is let go of: it rights itself.
         params = self.model.things[name]
         lean = LEAN * atan2(2 * min(footprint(params)), height_of(params))
-        leaning = _towards(level[:, 2], there.turn[:, 2])
+        leaning = towards(level[:, 2], there.turn[:, 2])
         far = float(np.linalg.norm(leaning))
         return [level, turn_by(leaning * min(1.0, lean / max(far, 1e-9))) @ level]
 
@@ -450,7 +455,7 @@ class Placer(Reacher):
         def to(above: float) -> Frame:
             palm = self._palm(side)
             there = self.model.thing(name)
-            tilt = _towards(there.turn[:, 2], target.turn[:, 2]) * self.grips[side].level
+            tilt = towards(there.turn[:, 2], target.turn[:, 2]) * self.grips[side].level
             up = turn_by(clamp(tilt, -0.3, 0.3))
             at = target.at + above * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
@@ -484,13 +489,6 @@ class Placer(Reacher):
             up = Frame(here.at + 0.02 * UP, here.turn)
             yield from self.goto(side, up, speed=0.1, within=0.002, while_true=pressing)
         return ""
-
-
-def _towards(one: Array, other: Array) -> Array:
-    """(3,) vector about which a unit vector is turned into another, by its length [rad]."""
-    axis = across(one, other)
-    sine = float(np.linalg.norm(axis))
-    return axis * (atan2(sine, float(one @ other)) / max(sine, 1e-9))
 
 
 def _inside(point: Sequence[float], space: Room) -> bool:

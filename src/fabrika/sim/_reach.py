@@ -55,6 +55,8 @@ BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
 BEYOND = 9.0
 """Cost of a stand that the base cannot turn to: after all others."""
+LEAPS = 0.8
+"""How far no joint of an arm that stands fixed turns in a step of a straight way [rad]."""
 OPTIONS = 1200
 """Ways to do a thing that are drawn; they are tried from the cheapest on."""
 
@@ -256,18 +258,16 @@ class Reacher:
         """Whether the palm can go straight from where it is through the goals, touching nothing."""
         model, base = self.look(), self.model.base()
         joints = {name: v.copy() for name, v in self.limbs.joints.items()}
-        here = self._palm(side)
+        here, arm, free = self._palm(side), self.robot.hands[side].arm, self.robot.drives
         for goal in goals:
-            far = float(np.linalg.norm(goal.at - here.at))
-            # An arm that stands fixed turns what it holds far: its wrist may end on that way.
-            spin = vector_of(goal.turn @ here.turn.T) * (not self.robot.drives)
-            count = max(2, int(far / 0.04) + 1, int(np.linalg.norm(spin) / 0.2) + 1)
-            for step in range(1, count + 1):
-                share = step / count
-                at = here.at + share * (goal.at - here.at)
-                turn = turn_by((share - 1.0) * spin) @ goal.turn
-                found = self._solve(side, Frame(at, turn), base, joints)
-                if found is None:
+            far, spin = goal.at - here.at, vector_of(goal.turn @ here.turn.T)
+            steps = max(2, int(hypot(*far) / 0.04) + 1, 0 if free else int(hypot(*spin) / 0.2) + 1)
+            for step in range(1, steps + 1):
+                share = step / steps
+                turn = goal.turn if free else turn_by(share * spin) @ here.turn
+                found = self._solve(side, Frame(here.at + share * far, turn), base, joints)
+                # A joint at its end: the posture is another one, to which no straight way leads.
+                if found is None or not (free or np.abs(found[arm] - joints[arm]).max() < LEAPS):
                     return False
                 joints.update(found)
                 model.rehearsal.pose(found)

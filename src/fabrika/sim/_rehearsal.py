@@ -46,7 +46,7 @@ class Rehearsal:
         text = robot.mjcf.replace("<worldbody>", f"<worldbody>{bodies}", 1)
         self._model = m = compile_mjcf(text, f"{robot.name}, rehearsing")
         self._data = mujoco.MjData(m)
-        self._root = robot.root
+        self._root, self._drives = robot.root, robot.drives
         root = m.body(robot.root).id
         self._mine = np.asarray(m.body_rootid) == root
         self._palms = {side: m.body(hand.palm).id for side, hand in robot.hands.items()}
@@ -149,6 +149,9 @@ class Rehearsal:
         m, d = self._model, self._data
         if m.geom_margin[0] != margin:
             m.geom_margin[:] = margin
+            if not self._drives:
+                # Else what lies flat beside a link is not looked at until their boxes overlap.
+                m.body_margin[:] = margin
         mujoco.mj_kinematics(m, d)
         if self._held:
             for address, palm, position, rotation in self._held.values():
