@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product, zip_longest
-from math import cos, hypot, pi, sin
+from math import cos, hypot, pi, sin, sqrt
 from typing import TypeVar
 
 import numpy as np
@@ -51,6 +51,9 @@ FAVOUR = 0.1
 """Cost of the left hand: shown now one, now the other for one scene, a policy learns neither."""
 CREEP = 0.06
 """Slowest the base comes to where it stops [m/s]: a policy takes what is slower for standing."""
+BESIDE = 0.03, 0.03
+"""How far beside its stand the base comes first, at most [m, rad]: so that it is seen to come from
+every side to where it stops. Else a policy that stops a little off has never seen what to do."""
 BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
 BEYOND = 9.0
@@ -83,7 +86,8 @@ class Reacher:
         rng: np.random.Generator,
         dt: float,
     ) -> None:
-        self.robot, self.kinematics, self.rng = robot, kinematics, rng
+        self.robot, self.kinematics = robot, kinematics
+        self.rng = self.chance = rng
         self.limbs = Limbs(robot, kinematics, dt)
         self.rest = {h.arm: np.array(h.rest) for h in robot.hands.values()}
         self.limbs.start(first, self._torso())
@@ -162,11 +166,23 @@ class Reacher:
             return "no-way"
         for corner, after in zip_longest(corners, corners[1:]):
             to = partial(self.limbs.drive, partial(self.left, corner), speed=speed, least=CREEP)
+            if after is None:
+                first = partial(self.left, self._beside(corner))
+                yield from self.limbs.drive(first, speed=speed, least=CREEP, within=0.015)
             yield from to(within=within if after is None else 0.08)
             self.look()
             if after is not None and not self._roads().straight(after, 0.02):
                 yield from to(within=0.02)
         return ""
+
+    def _beside(self, goal: Array) -> Array:
+        """(3,) a place for the base by chance, near a goal and as free; the goal if it is not."""
+        turn, far = self.chance.uniform((-pi, 0.0), (pi, 1.0))
+        away = BESIDE[0] * sqrt(far)
+        spin = self.chance.uniform(-BESIDE[1], BESIDE[1])
+        beside = goal + np.array([away * cos(turn), away * sin(turn), spin])
+        self.look().rehearsal.pose({"base": beside})
+        return beside if self.model.rehearsal.clear(0.01) else goal
 
     def back_off(
         self, far: float = 0.4, way: Array | None = None, near: Mapping[str, float] | None = None

@@ -151,6 +151,7 @@ class Rehearsal:
             m.geom_margin[:] = margin
             if not self._drives:
                 # Else what lies flat beside a link is not looked at until their boxes overlap.
+                # A hand that sets flat things down from where it drove to would find no place so.
                 m.body_margin[:] = margin
         mujoco.mj_kinematics(m, d)
         if self._held:
