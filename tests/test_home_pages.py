@@ -15,7 +15,7 @@ from fabrika._errors import IntegrityError, UsageError, VersionError
 from fabrika._registry import known, load
 from fabrika._registry import task as find_task
 from fabrika._run import run_scenarios
-from fabrika._source import source_digest
+from fabrika._source import _digest, source_digest
 from fabrika.cli import main
 from fabrika.lines.home._chores import task_of
 from fabrika.lines.home._coverage import GRID, cells, ranges
@@ -177,6 +177,31 @@ def test_another_text_is_another_source(folder: Path) -> None:
         (folder / "page.yaml").write_text(text)
         found.add((known("tasks")[NAME], source_digest(NAME)))
     assert len(found) == 2
+
+
+def test_a_page_is_the_source_of_its_own_task_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is remarked on its expert is not: it changes no episode."""
+    package = tmp_path / "chores_of_mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def digests(tea: str, code: str = "") -> list[str]:
+        (package / "make-tea.yaml").write_text(tea)
+        (package / "sweep.yaml").write_text("task: b\n")
+        (package / "code.py").write_text(code)
+        places = ("make_tea", "make_tea_on_aloha", "sweep", "something")
+        return [_digest.__wrapped__(f"chores_of_mine:{place}") for place in places]
+
+    def same(one: list[str], other: list[str]) -> list[bool]:
+        return [a == b for a, b in zip(one, other, strict=True)]
+
+    first = digests("task: a\n")
+    assert same(first, digests("task: a\nexperimental: tried twice\n")) == [True] * 4
+    assert same(first, digests("task: c\n")) == [False, False, True, False]
+    assert same(first, digests("task: a\n", "x = 1\n")) == [False] * 4
 
 
 def test_a_page_may_not_take_a_name(folder: Path) -> None:
