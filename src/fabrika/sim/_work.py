@@ -33,8 +33,10 @@ LIFT = 0.05
 """How high a thing is lifted to see whether it is held [m]."""
 LOST = 0.3
 """What is held with less force is not held [N]."""
-OVER = 0.16
-"""How much higher what stands between walls is lifted [m]."""
+OVER = 0.03
+"""How high over the walls that it stands between a thing is lifted [m]."""
+OUT = (0.0, 0.06, 0.12)
+"""How far it may come out before it rises [m]: a rack may not be as far out as it is deep."""
 CHASED = 0.012
 """How far a thing may be pushed by a hand that closes in [m]: further, it would run from it."""
 JAMMED = 12.0
@@ -157,7 +159,8 @@ class Worker(Fitter):
             failed = yield from self._approach(name, side, grasp, stand)
             if failed:
                 continue
-            walled = self.model.spot_body(self.model.under(name)) in self.model.parts
+            under = self.model.under(name)
+            walled = self.model.spot_body(under) in self.model.parts
             failed = yield from self._grasp(name, side, grasp)
             if not failed:
                 self.holds[side] = name
@@ -165,7 +168,7 @@ class Worker(Fitter):
                 above = grasp.above or grasp.off is not None
                 self.grips[side] = replace(grasp, above=above, open=opened)
                 if walled:
-                    yield from self._raise(side, OVER)
+                    yield from self._raise(side, self.model.spot(under)[0].headroom + OVER - LIFT)
                 if not (aside and self.waits_well(side)) or (yield from self.set_aside(side)):
                     yield from self.carry(side)
                 self.model.look(self.limbs.seen)
@@ -362,11 +365,14 @@ class Worker(Fitter):
         return "" if self._is_held(name, side) else "not-grasped"
 
     def _raise(self, side: str, far: float) -> Act:
-        """Straight up by ``far`` [m]."""
-        self.model.look(self.limbs.seen)
-        here = self._palm(side)
-        up = Frame(here.at + far * UP, here.turn)
-        yield from self.goto(side, up, speed=0.25, within=0.01, patience=3.0)
+        """Up by ``far`` [m]; first a little towards the robot where something is above."""
+        base, here = self.look().base(), self._palm(side)
+        away = (base.at - here.at) * (1.0, 1.0, 0.0)
+        away /= np.linalg.norm(away)
+        rises = [[out * away, out * away + far * UP][not out :] for out in OUT]
+        ways = [[Frame(here.at + step, here.turn) for step in rise] for rise in rises]
+        for goal in next((way for way in ways if self._straight(side, way, {})), ways[0]):
+            yield from self.goto(side, goal, speed=0.25, within=0.01, patience=3.0)
         return ""
 
     def _is_held(self, name: str, side: str) -> bool:
