@@ -40,6 +40,8 @@ STUCK = 30.0
 """Force at which fingers that go behind a bar have met it [N]."""
 OUT = 0.12
 """How far the hand waits before the gap, along its fingers [m]."""
+LOOSE = 0.015
+"""How far fingers that lifted a lid come off its bar before they are drawn out [m]."""
 FOLLOWS = (1.0, 1.4, 0.5, 0.0)
 """Share of the way that the hand goes, from above, that the base goes with it."""
 PUSH = (-0.025, CLEARANCE - 0.011)
@@ -186,6 +188,11 @@ def _do(worker: Worker, joint: str, ride: Ride | Lever, stand: Stand, follow: fl
     if free():
         yield from _go_with(worker, joint, ride, follow)
     worker.model.look(limbs.seen)
+    if isinstance(ride, Lever) and ride.goal > 0.0:  # off the bar: it would be dragged along
+        under = at_bar()
+        under = Frame(under.at + LOOSE * under.turn[:, 2], under.turn)
+        yield from worker.goto(side, under, speed=0.1, within=0.004, patience=2.0)
+        worker.model.look(limbs.seen)
     away = at_bar(OUT)
     if not isinstance(ride, Lever):
         away = _out(worker, joint, ride, worker.model.opening(joint), worker._palm(side))
