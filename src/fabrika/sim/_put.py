@@ -30,6 +30,8 @@ LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
 SLIDES = 0.04
 """How far a thing may move in a hand that sets it down [m]."""
+FALLS = 3.0
+"""Cost of a fall [1/m]: what falls far rolls on, or sinks into what it falls on."""
 SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 HIGHER = 0.03
@@ -275,7 +277,7 @@ class Placer(Reacher):
             frame = Frame(at + (drop + edge) * UP, turned)
             palm = frame * palm_in_thing
             more, base = self._stand(side, palm.at, surface.facing + 0.5 * spin, stand, turn)
-            total = cost + more + 0.8 * drop + 0.1 * leans
+            total = cost + more + FALLS * drop + 0.1 * leans
             if self.robot.drives:
                 total += 0.2 * abs(spin) + (0.08 if index else 2 * max(0.0, deep - 0.24))
             else:
