@@ -80,8 +80,7 @@ class Placer(Reacher):
         yield from self.let_go(side)
         flat = low and grasp.above
         if flat:
-            straight = np.array(self.robot.hands[side].open)
-            yield from self.limbs.shape((side,), straight, seconds=0.4)
+            yield from self.limbs.shape((side,), np.array(self.robot.hands[side].open), seconds=0.4)
         self.model.look(self.limbs.seen)
         here = self._palm(side)
         # Back along the fingers first: a thumb that lies against the thing would drag it.
@@ -90,8 +89,9 @@ class Placer(Reacher):
         if grasp.above:
             loose, away = here.at + 0.003 * UP, here.at + (FLAT if flat else 0.12) * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
-            frame = Frame(goal, here.turn)
-            yield from self.goto(side, frame, speed=0.2, within=within, patience=3.0)
+            yield from self.goto(
+                side, Frame(goal, here.turn), speed=0.2, within=within, patience=3.0
+            )
         return ""
 
     # -- put ---------------------------------------------------------------------------------
@@ -464,8 +464,12 @@ class Placer(Reacher):
 
         spare = SOFT if self.model.things[name]["kind"] == "towel" else SPARE
         held = self._keeps(name, side)
+
+        def hangs() -> bool:  # what slid down is borne sooner: the hand would press it into that
+            return held() and self.model.support(name)[0] < PRESSED
+
         yield from self.goto(
-            side, lambda: to(0.03), speed=0.25, within=0.012, while_true=held, patience=3.0
+            side, lambda: to(0.03), speed=0.25, within=0.012, while_true=hangs, patience=3.0
         )
         if not held():
             return "slipped"
