@@ -52,6 +52,11 @@ class Space:
     low: Vector
     high: Vector
 
+    def has(self, point: Vector) -> bool:
+        """Whether a point of that frame is in it, up to 2 cm outside of its low sides."""
+        sides = zip(point, self.low, self.high, strict=True)
+        return all(low - 0.02 <= at <= high for at, low, high in sides)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:

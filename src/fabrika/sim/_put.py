@@ -12,7 +12,6 @@ import numpy as np
 from fabrika._signals import Array
 from fabrika.sim._drum import before, goes_in, insert
 from fabrika.sim._grasps import downwards
-from fabrika.sim._joinery import Space as Room
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import towards, turn_by, yaw_rotation
 from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
@@ -89,9 +88,8 @@ class Placer(Reacher):
         if grasp.above:
             loose, away = here.at + 0.003 * UP, here.at + (FLAT if flat else 0.12) * UP
         for goal, within in ((loose, 0.006), (away, 0.01)):
-            yield from self.goto(
-                side, Frame(goal, here.turn), speed=0.2, within=within, patience=3.0
-            )
+            frame = Frame(goal, here.turn)
+            yield from self.goto(side, frame, speed=0.2, within=within, patience=3.0)
         return ""
 
     # -- put ---------------------------------------------------------------------------------
@@ -138,7 +136,7 @@ class Placer(Reacher):
         space, frame = model.space(place)
         owner = place.partition(".")[0]
         found = [s for s in model.built[owner].spots if s.body == space.body]
-        inner = [s for s in found if _inside(s.middle, space)]
+        inner = [s for s in found if space.has(s.middle)]
         spot = inner[int(self.rng.integers(len(inner)))]
         surface = self._on(f"{owner}.{spot.name}")
         return replace(
@@ -495,8 +493,3 @@ class Placer(Reacher):
             up = Frame(here.at + 0.02 * UP, here.turn)
             yield from self.goto(side, up, speed=0.1, within=0.002, while_true=pressing)
         return ""
-
-
-def _inside(point: Sequence[float], space: Room) -> bool:
-    """Whether a point is in a space, both in the frame of one body."""
-    return all(a - 0.02 <= p <= b for p, a, b in zip(point, space.low, space.high, strict=True))
