@@ -17,8 +17,8 @@ from fabrika.lines.home._trips import companions
 from fabrika.sim import CLOID_CLASS, build_fixture, draw_fixture, draw_thing
 from fabrika.sim._drum import barred
 from fabrika.sim._model import Frame
-from fabrika.sim._pose import turn_by, yaw_rotation
-from fabrika.sim._put import LEAN, Placer, _towards, _WayDown
+from fabrika.sim._pose import towards, turn_by, yaw_rotation
+from fabrika.sim._put import LEAN, Placer, _WayDown
 from fabrika.sim._reach import UP, Stand
 from fabrika.sim._surface import Surface
 
@@ -28,7 +28,7 @@ angles = st.floats(-pi, pi)
 @given(angles, st.floats(0.0, 3.0), angles, st.floats(0.0, 3.0))
 def test_a_direction_is_turned_into_another(a: float, b: float, c: float, d: float) -> None:
     one, other = (yaw_rotation(x) @ turn_by(np.array([y, 0, 0])) @ UP for x, y in ((a, b), (c, d)))
-    np.testing.assert_allclose(turn_by(_towards(one, other)) @ one, other, atol=1e-6)
+    np.testing.assert_allclose(turn_by(towards(one, other)) @ one, other, atol=1e-6)
 
 
 @given(angles, angles, st.floats(0.0, 0.5), st.sampled_from(["mug_white", "bottle_water"]))
