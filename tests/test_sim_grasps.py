@@ -103,6 +103,20 @@ def test_what_stands_between_walls_is_taken_from_above_by_its_rim(instance: str)
         np.testing.assert_allclose(at, [0.0, 0.0, params["height"] - RIM], atol=1e-9)
 
 
+@pytest.mark.parametrize("instance", sorted(n for n, t in CATALOGUE.items() if t.shape == "lying"))
+def test_what_lies_is_held_at_its_middle_or_above(instance: str) -> None:
+    """Fingertips that close below the widest part of it press it up and out of themselves."""
+    params = draw_thing(np.random.default_rng(0), instance)
+    pinch = CLOID_CLASS.hands["left"].pinch
+    found = _grasps(instance, "left", 0.7)
+    assert found and pinch is not None
+    for grasp in found:
+        at = grasp.palm.at + grasp.palm.turn @ np.array(pinch.at)
+        # It keeps off the palm, too.
+        assert params["radius"] - 1e-9 <= at[2] < params["radius"] + 0.01
+        assert 2 * params["radius"] < at[2] + pinch.above
+
+
 def test_what_turns_with_its_frame_is_grasped_alike() -> None:
     """The same thing, turned together with the robot, has the same grasps."""
     params = draw_thing(np.random.default_rng(0), "croissant")

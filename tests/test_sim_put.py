@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import atan2, pi
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from fabrika.sim._drum import barred
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import towards, turn_by, yaw_rotation
 from fabrika.sim._put import LEAN, Placer, _WayDown
-from fabrika.sim._reach import UP, Stand
+from fabrika.sim._reach import BEFORE, CLOSE, UP, Stand
 from fabrika.sim._surface import Surface
 
 angles = st.floats(-pi, pi)
@@ -177,9 +178,41 @@ def test_what_has_to_come_higher_is_brought_round_the_edge(below: float, way: st
         go_round=lambda *args, **options: going("round"),
         _palm=lambda side: here,
         _in_palm=lambda side, name: Frame(np.zeros(3), turn),
-        _straight=lambda side, goals, near: True,
+        _straight=lambda side, goals, near, spare: True,
+        robot=CLOID_CLASS,
         _keeps=lambda name, side: lambda: True,
     )
     stand = Stand(np.zeros(3), ({}, {}), {})
     list(Placer._over(placer, "it", "left", target, stand, 0.06))
     assert gone == [way]
+
+
+@pytest.mark.parametrize("spare", [0.003, 0.010])
+def test_a_straight_way_is_rehearsed_as_it_is_gone(spare: float) -> None:
+    """A palm turns evenly on its way, and keeps off until it is near its goal."""
+    posed: list[Frame] = []
+    asked: list[float] = []
+    rehearsal = SimpleNamespace(
+        pose=lambda found: None, clear=lambda margin, near: asked.append(margin) or True
+    )
+    model = SimpleNamespace(base=lambda: Frame(np.zeros(3), np.eye(3)), rehearsal=rehearsal)
+
+    def solve(side: str, palm: Frame, base: Frame, joints: Any) -> dict[str, Any]:
+        posed.append(palm)
+        return {"left_arm": np.zeros(7)}
+
+    reacher = SimpleNamespace(
+        look=lambda: model,
+        model=model,
+        limbs=SimpleNamespace(joints={"left_arm": np.zeros(7)}),
+        robot=CLOID_CLASS,
+        _palm=lambda side: Frame(np.zeros(3), np.eye(3)),
+        _solve=solve,
+    )
+    goal = Frame(np.array([0.3, 0.0, 0.0]), yaw_rotation(1.2))
+    assert Placer._straight(cast(Placer, reacher), "left", [goal], {}, spare)
+    for palm in posed:
+        assert palm.yaw == pytest.approx(1.2 * palm.at[0] / 0.3, abs=1e-6)
+    far = [0.3 - palm.at[0] for palm in posed]
+    assert asked == [spare if left > BEFORE else CLOSE for left in far]
+    assert max(b - a for a, b in pairwise([0.0, *(palm.at[0] for palm in posed)])) <= 0.041

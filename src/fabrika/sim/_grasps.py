@@ -196,9 +196,11 @@ def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
             # On its edge a soft bundle would sink into what it is put on.
             yield _Grip((0.0, 0.0), axis, thick, height, more, up, level=kind == "towel")
     elif kind == "lying":
+        # At its middle: lower, fingertips press what is thick slowly up and out of themselves.
+        radius = params["radius"]
         for along in (0.0, 0.12, -0.12):
             middle = (along * params["length"], 0.0)
-            yield _Grip(middle, pi / 2, 2 * params["radius"], 2 * params["radius"], abs(along))
+            yield _Grip(middle, pi / 2, 2 * radius, 2 * radius, abs(along), up=radius)
     elif kind == "cutlery":
         yield _Grip((-0.05 * params["length"], 0.0), pi / 2, 0.014, params["height"])
     elif kind == "shoe":

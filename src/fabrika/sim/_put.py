@@ -14,7 +14,7 @@ from fabrika.sim._drum import before, goes_in, insert
 from fabrika.sim._grasps import downwards
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import towards, turn_by, yaw_rotation
-from fabrika.sim._reach import BEFORE, BLOCKED, UP, Act, Reacher, Stand
+from fabrika.sim._reach import BEFORE, BLOCKED, CLOSE, UP, Act, Reacher, Stand
 from fabrika.sim._robot import clamp
 from fabrika.sim._scene import footprint, height_of, reach_of
 from fabrika.sim._surface import Surface
@@ -35,6 +35,9 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 """How far what is put down may be turned from how it is held [rad]."""
 HIGHER = 0.03
 """How much higher a thing has to come to be brought round the edge of its place [m]."""
+PASSES = 0.010
+"""What stays free of a hand that goes straight over its place [m]: it lags, and sways, on its way
+past the edge of an opening; else it goes round."""
 FLAT = 0.03
 """How high a hand rises that leaves flat [m]."""
 FOLDED = 0.34
@@ -427,7 +430,8 @@ class Placer(Reacher):
         goal = over(high)
         # Straight, what is lower than the edge that it goes over would pass it too closely.
         higher = goal.at[2] > self._palm(side).at[2] + HIGHER
-        if not higher and self._straight(side, [goal], {}):
+        spare = PASSES if self.robot.drives else CLOSE
+        if not higher and self._straight(side, [goal], {}, spare):
             held = self._keeps(name, side)
             yield from self.goto(side, lambda: over(high), speed=0.3, within=0.015, while_true=held)
             return ""

@@ -270,24 +270,29 @@ class Reacher:
         found = plan(space, start, goal, free, self.rng, 300)
         return None if found is None else [split(q) for q in found]
 
-    def _straight(self, side: str, goals: Sequence[Frame], near: Mapping[str, float]) -> bool:
-        """Whether the palm can go straight from where it is through the goals, touching nothing."""
+    def _straight(
+        self, side: str, goals: Sequence[Frame], near: Mapping[str, float], spare: float = CLOSE
+    ) -> bool:
+        """Whether the palm can go straight through the goals, turning as it goes, touching nothing.
+
+        ``spare``: what stays free of it until it is near a goal [m].
+        """
         model, base = self.look(), self.model.base()
         joints = {name: v.copy() for name, v in self.limbs.joints.items()}
         here, arm, free = self._palm(side), self.robot.hands[side].arm, self.robot.drives
         for goal in goals:
             far, spin = goal.at - here.at, vector_of(goal.turn @ here.turn.T)
-            steps = max(2, int(hypot(*far) / 0.04) + 1, 0 if free else int(hypot(*spin) / 0.2) + 1)
-            for step in range(1, steps + 1):
-                share = step / steps
-                turn = goal.turn if free else turn_by(share * spin) @ here.turn
-                found = self._solve(side, Frame(here.at + share * far, turn), base, joints)
+            steps = max(2, int(hypot(*far) / 0.04) + 1, int(hypot(*spin) / 0.2) + 1)
+            for share in np.arange(1, steps + 1) / steps:
+                palm = Frame(here.at + share * far, turn_by(share * spin) @ here.turn)
+                found = self._solve(side, palm, base, joints)
                 # A joint at its end: the posture is another one, to which no straight way leads.
                 if found is None or not (free or np.abs(found[arm] - joints[arm]).max() < LEAPS):
                     return False
                 joints.update(found)
                 model.rehearsal.pose(found)
-                if not model.rehearsal.clear(CLOSE, near):
+                margin = spare if (1.0 - share) * hypot(*far) > BEFORE else CLOSE
+                if not model.rehearsal.clear(margin, near):
                     return False
             here = goal
         return True
