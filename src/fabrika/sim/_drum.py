@@ -6,6 +6,7 @@ out the same way. So nothing has to bend inside, and what was rehearsed is what 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from math import cos, sin
 from typing import TYPE_CHECKING
@@ -27,7 +28,14 @@ BARRED = 0.4
 where the open door is, and so reach less deep."""
 _GAP = 0.005
 """What has to stay free on the way in and out [m]."""
-_LOOKS = 7
+_BESIDE = (0.009, 0.006, 0.003, 0.0, -0.004)
+"""What is to stay free between the open hand and what it let go of, on its way out, the best first
+[m]: what falls comes to lie a little off, and a hand open around it would take it along."""
+_ASIDE = (0.0, 0.006, -0.006, 0.012, -0.012, 0.02, -0.02, 0.03, -0.03)
+"""How far to its left the base goes for that, as it starts out [m]."""
+_OPENS = 0.4
+"""How long it takes until fingers that were told to open are open, and what falls lies [s]."""
+_LOOKS = 15
 """So often it is looked on the way what would touch."""
 _SPEED = 0.2
 """Of the base [m/s]."""
@@ -68,15 +76,34 @@ def goes_in(
     rehearsal.let_go(name)
     rehearsal.put(name, frame.at - np.array([0.0, 0.0, fall]), frame.turn)
     rehearsal.pose({hand.fingers: np.array(placer.grips[side].open)})
-    for base in way[::-1]:
-        rehearsal.pose({"base": base})
-        if not rehearsal.clear(_GAP, {name: -0.02, body: 0.002}):
-            return False
-    return True
+    if not rehearsal.clear(_GAP, {name: -0.02, body: 0.002}):  # it may lie against what held it
+        return False
+    return _way_out(placer, name, stand.base, body, _BESIDE[2:3]) is not None
 
 
-def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
-    """Drive a held thing in, let go of it, and drive out."""
+def _way_out(
+    placer: Placer, name: str, base: Array, body: str, beside: Sequence[float] = _BESIDE
+) -> Array | None:
+    """(3,) by how much the base has to go aside to take the open hand out; None if it cannot.
+
+    ``beside``: what is to stay free between hand and thing [m], the best first.
+    """
+    rehearsal = placer.model.rehearsal
+    way = np.linspace(base, before(base), _LOOKS)[1:]
+    left = np.array([-sin(base[2]), cos(base[2]), 0.0])
+    for gap in beside:
+        for aside in _ASIDE:
+            for there in way:
+                rehearsal.pose({"base": there + aside * left})
+                if not rehearsal.clear(_GAP, {name: gap, body: 0.002}):
+                    break
+            else:
+                return np.asarray(aside * left)
+    return None
+
+
+def insert(placer: Placer, name: str, side: str, stand: Stand, body: str) -> Act:
+    """Drive a held thing in, let go of it onto ``body``, and drive out beside where it lies."""
     limbs = placer.limbs
     outside = before(stand.base)
     failed = yield from placer.drive(outside)
@@ -90,6 +117,15 @@ def insert(placer: Placer, name: str, side: str, stand: Stand) -> Act:
     placer.look()
     failed = "" if placer.model.support(name)[1] > 0.3 else "slipped"
     yield from placer.let_go(side)
+    # Fingers come after what they are told: half open, they would take along what they held.
+    opened = np.array(placer.grips[side].open)
+    yield from limbs.shape((side,), opened, seconds=_OPENS)
+    here = placer.look().stand()
+    aside = _way_out(placer, name, here, body)
+    if aside is not None and aside.any():
+        start = np.linspace(here, before(here), _LOOKS)[1]
+        yield from _drive(placer, start + aside)
+        outside = outside + aside
     yield from _drive(placer, outside)
     yield from placer.tuck(side)
     return failed

@@ -235,8 +235,9 @@ def _hook(worker: Worker, joint: str, grip: Grip) -> Act:
 def _unhook(worker: Worker, joint: str, grip: Grip) -> Act:
     """Let go of the bar, and away from it: with the base, arms as they are, or with the arm."""
     hand, sides = worker.robot.hands[grip.side], (grip.side,)
-    # Slowly: fingers that straighten behind a bar push the panel back.
-    yield from worker.limbs.shape(sides, np.array(hand.hook_open), seconds=UNHOOK)
+    if grip.goal:  # else they are straight, and would stand there pressing for nothing
+        # Slowly: fingers that straighten behind a bar push the panel back.
+        yield from worker.limbs.shape(sides, np.array(hand.hook_open), seconds=UNHOOK)
     worker.look()
     away, near = _on(worker, joint, grip, BEFORE), {joint: -0.006}
     failed = yield from worker.back_off(LEAVE, -away.turn[:, 2], near)

@@ -171,7 +171,7 @@ class Placer(Reacher):
                 return "no-place"
             target, _, stand = found
             if surface.hollow:
-                return (yield from insert(self, name, side, stand))
+                return (yield from insert(self, name, side, stand, surface.body))
             palm = target.turn @ self._in_palm(side, name).turn.T
             failed = yield from self.drive(stand.base)
             if failed:
