@@ -159,7 +159,7 @@ def _tips(
     other, params = model.thing(vessel), model.things[source]
     rim = height_of(model.things[vessel]) + OVER
     for spin in SPINS:
-        turn = yaw_rotation(facing + spin - w._hand_yaw(side)) @ w._set(source, side)[0]
+        turn = yaw_rotation(facing + spin - w._palm(side).yaw) @ w._set(source, side)[0]
         for way in range(_WAYS):
             angle = 2 * pi * way / _WAYS
             towards = np.array([cos(angle), sin(angle), 0.0])

@@ -258,7 +258,7 @@ class Placer(Reacher):
         """Random places, turns, falls and stands for what a hand holds; the cheapest first."""
         model = self.model
         palm_in_thing = held or self._in_palm(side, name).inverse()
-        palm_yaw, set_down = self._hand_yaw(side), self._set(name, side)
+        palm_yaw, set_down = self._palm(side).yaw, self._set(name, side)
         if held is not None and self.robot.drives:
             palm_yaw = (model.thing(name) * held).yaw
         targets, foot = self._targets(name, side, surface), min(footprint(model.things[name]))
@@ -311,10 +311,15 @@ class Placer(Reacher):
         grasp, palm = self.grips[side], way.palm
         rehearsal.let_go(name)
         rehearsal.put(name, way.frame.at, way.frame.turn)
-        rehearsal.pose({hand.fingers: np.array(grasp.open)})
         beside = {surface.body: 0.002, name: -0.02}
         back = BEFORE * palm.turn @ np.array(hand.approach)
         straight_up = surface.walls or grasp.above
+        if not straight_up:  # half open, fingers reach furthest round
+            rehearsal.pose({hand.fingers: (np.array(grasp.open) + grasp.closed) / 2})
+            others = ((palm, {surface.body: -0.01, name: -1.0}, 0.015),)
+            if self.rehearse(side, way.base, others, way.drawn) is None:
+                return False
+        rehearsal.pose({hand.fingers: np.array(grasp.open)})
         off = 0.12 * UP if straight_up else -back
         out = [(Frame(palm.at + off, palm.turn), {surface.body: 0.006, name: -0.008}, 0.004)]
         if surface.low and grasp.above:
@@ -371,11 +376,6 @@ class Placer(Reacher):
                 found.append((far - 0.5 * min(gap, 0.12) - known, at, deep))
         return sorted(found, key=lambda target: target[0])[: 60 if surface.hollow else 16]
 
-    def _hand_yaw(self, side: str) -> float:
-        """Direction of the fingers, from above [rad]."""
-        x = self._palm(side).turn[:, 0]
-        return float(np.arctan2(x[1], x[0]))
-
     def _set(self, name: str, side: str) -> list[Array]:
         """(3, 3) ways in which a thing is set down, its yaw as it is now: level, or as it is held.
 
@@ -383,7 +383,7 @@ class Placer(Reacher):
         """
         there, grasp, pinch = self.model.thing(name), self.grips[side], self.robot.hands[side].pinch
         if grasp.off is not None and pinch is not None:  # it hung, and is laid down
-            palm = downwards(pinch, self._hand_yaw(side))
+            palm = downwards(pinch, self._palm(side).yaw)
             return [palm @ self._in_palm(side, name).turn]
         if not grasp.level:
             return [there.turn]
