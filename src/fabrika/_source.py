@@ -39,7 +39,7 @@ def _digest(place: str) -> str:
     found = hashlib.sha256(place.encode())
     for file in sorted(files, key=lambda file: (file.parent.name, file.name)):
         lines = file.read_bytes().splitlines(keepends=True)
-        said = b"".join(line for line in lines if not line.startswith(REMARK))
+        said = b"".join(n for n in lines if file not in pages or not n.startswith(REMARK))
         found.update(f"{file.parent.name}/{file.name}\0".encode() + said)
     return found.hexdigest()
 
