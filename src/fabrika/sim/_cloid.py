@@ -301,6 +301,7 @@ CLOID_CLASS = Robot(
     cameras=("head", "left_wrist", "right_wrist"),
     depths=("head",),
     torso=("lift",),
+    effort=0.4,
     neck=Neck(group="head", at=(0.0, 0.0, 0.91)),
     assumptions=(
         "Height range is made by a vertical lift of 0.38 m; the maker's waist tilts as well.",

@@ -23,6 +23,8 @@ _STALL = 6
 """Servo updates without progress until a finger holds."""
 _GRIP = 0.7
 """Share of the force limit with which a finger holds."""
+_WEAK = 0.5
+"""A finger that has lost this share of its grip holds anew."""
 _SLOW = 0.06
 """Share of its speed limit below which a finger makes no progress."""
 _BACK = 0.008
@@ -173,7 +175,9 @@ class Motors:
         slow = np.abs(self._speed[self._ids][self._fingers]) < self._slow
         self._stall = (self._stall + 1.0) * (slow & pushing)
         fresh = (self._stall >= _STALL) & (self._held == _FREE)
-        held = np.where(fresh, grip, self._held)
+        # What creeps in the hand would slip out of fingers that stay where they first stalled.
+        weak = slow & (target >= self._held) & (grip - self._held > _WEAK * self._margin)
+        held = np.where(fresh | weak, grip, self._held)
         # Opening below the hold lets go; closing further does not push harder.
         self._held = np.where(target < held - self._back, _FREE, held)
         self._holding = bool((self._held != _FREE).any())

@@ -152,6 +152,9 @@ class Robot:
     """Groups that move both hands (a lift, a waist); kinematics shares them."""
     neck: Neck | None = None
     """What looks at what is worked on; None if the cameras stand fixed."""
+    effort: float = 1.0
+    """Share of its torque that an arm never needs on a free way: more is resistance, to which an
+    expert gives way; 1 if free ways take all of it."""
     works_at: tuple[float, float] = (0.5, 0.0)
     """Of a robot that does not drive: over which point of the floor the middle of its workplace
     belongs, in the root's frame [m]."""

@@ -29,6 +29,10 @@ _NOD = 0.12
 """Share of what is left that the head turns in a tick, and the most of its top speed."""
 _RAMP = 2.0
 """How much of its top speed a joint gains in a second."""
+_PRESSED = 80.0
+"""Force against what stands fast from which everything gives way [N]."""
+_BLOCKED = 0.4
+"""So long it gives way before it leaves its path [s]."""
 
 
 class Limbs:
@@ -39,6 +43,7 @@ class Limbs:
         self.joints: dict[str, Array] = {}
         self.seen: Signals = {}
         self._speed: dict[str, float] = {}
+        self._resisted = 0
         self._watched: Callable[[], Array] | None = None
 
     def start(self, observation: Signals, posture: Signals | None = None) -> None:
@@ -81,6 +86,31 @@ class Limbs:
         """Send the commanded joints and take the next observation."""
         self._nod()
         self.seen = yield {name: value.copy() for name, value in self.joints.items()}
+        self._give_way()
+
+    def _give_way(self) -> None:
+        """Draw the commands of arms and torso that meet resistance back to where they are.
+
+        A command that ran on would press ever harder. An arm resists by its torque
+        (`Robot.effort`), everything by what the robot presses against. An expert that does not
+        read ``truth/torque`` feels neither.
+        """
+        felt = self.seen.get("truth/torque")
+        if felt is None:
+            return
+        pressed = bool(self.seen["truth/contact"][0] > _PRESSED)
+        arms = {hand.arm for hand in self.robot.hands.values()}
+        resisted = False
+        for name, share in zip(self.robot.groups, felt, strict=True):
+            if name in arms or name in self.robot.torso:
+                if pressed or (name in arms and share > self.robot.effort):
+                    self.joints[name], resisted = self.seen[f"joint/{name}"].copy(), True
+        self._resisted = self._resisted + 1 if resisted else 0
+        if resisted:
+            self.refresh()
+
+    def _blocked(self) -> bool:
+        return self._resisted * self.dt > _BLOCKED
 
     def wait(self, seconds: float) -> Skill:
         """Hold still."""
@@ -105,12 +135,13 @@ class Limbs:
     ) -> Skill:
         """Bring the palms to their goals at up to ``speed`` [m/s] and ``turn`` [rad/s].
 
-        Ends when all are ``within`` [m], when ``while_true`` fails, or after ``patience`` [s].
+        Ends when all are ``within`` [m], when ``while_true`` fails, when an arm has long met
+        resistance, or after ``patience`` [s].
         """
         for _ in range(round(patience / self.dt)):
             left = self.pursue(goals, speed=speed, turn=turn)
             yield from self.tick()
-            if left < within or not while_true():
+            if left < within or self._blocked() or not while_true():
                 return
 
     def pursue(self, goals: Mapping[str, Goal], *, speed: float, turn: float) -> float:
@@ -156,7 +187,8 @@ class Limbs:
     def follow(self, path: Sequence[Mapping[str, Array]], *, speed: float = 0.5) -> Skill:
         """Through joint positions by group, one after the other, at a share of top speed.
 
-        Corners are taken slowly: the sharper, the slower.
+        Corners are taken slowly: the sharper, the slower. A path on which the arm meets resistance
+        is left.
         """
         rate = 0.0
         for index, corner in enumerate(path):
@@ -174,6 +206,8 @@ class Limbs:
                 for name, values in left.items():
                     self.joints[name] = self.joints[name] + share * values
                 yield from self.tick()
+                if self._blocked():
+                    return
         self.refresh()
 
     def _bend(self, corner: Mapping[str, Array], after: Mapping[str, Array]) -> float:

@@ -58,7 +58,9 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         *scenery.reads,
         "truth/contact",
         "truth/support",
+        "truth/torque",
         *(f"joint/{part}" for hand in robot.hands.values() for part in (hand.fingers, hand.arm)),
+        *(f"joint/{name}" for name in robot.torso),
         *(f"truth/{joint}" for joint in joints),
     )
 
