@@ -325,6 +325,9 @@ class Placer(Reacher):
         if surface.low and grasp.above:
             rehearsal.pose({hand.fingers: np.array(hand.open)})
             out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
+        elif surface.walls:  # where it opens, and as it rises past the edges
+            rises = (palm.at + up * UP for up in (0.003, *RISES[:2]))
+            out[:0] = [(Frame(at, palm.turn), {surface.body: 0.0, name: -1.0}, 0.0) for at in rises]
         elif not straight_up:
             loose = palm.at - 0.02 * palm.turn[:, 0] + 0.003 * UP
             half = loose - 0.5 * back
