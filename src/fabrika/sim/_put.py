@@ -27,6 +27,8 @@ SOFT = 0.003
 """The same for a soft bundle [m]: on another one it would sink in where it falls."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
+SWEPT = (0.5, 0.75, 1.0)
+"""Shares of its opening at which a hand is looked at that lets go."""
 SLIDES = 0.04
 """How far a thing may move in a hand that sets it down [m]."""
 FALLS = 3.0
@@ -36,24 +38,20 @@ SPINS = (0.0, 0.35, -0.35, 0.7, -0.7)
 HIGHER = 0.03
 """How much higher a thing has to come to be brought round the edge of its place [m]."""
 PASSES = 0.010
-"""What stays free of a hand that goes straight over its place [m]: it lags, and sways, on its way
-past the edge of an opening; else it goes round."""
+"""What stays free of a hand that goes straight over its place, lagging and swaying [m]."""
 FLAT = 0.03
 """How high a hand rises that leaves flat [m]."""
 FOLDED = 0.34
 """How near to where its palm rests an arm that stands fixed works well [m]."""
-WHIRL = 0.5
-"""How far one of its joints may turn in a step of that [rad]."""
+WHIRL = 0.5  # how far one of its joints may turn in a step of that [rad]
 RISES = (0.05, 0.10, 0.15)
 """Heights over its place at which a thing is looked at that goes down between walls [m]."""
 NEAREST, INNER = 0.16, 0.30
-"""How far behind the edge of a surface a thing is put best, and in a drum [m]: there as deep as
-arms reach, so that it leaves room for what comes after it."""
+"""How far behind its edge a thing is put best, and in a drum [m]: deep, for more comes after it."""
 BAND = 0.06
 """Depths in a drum that differ by less are alike [m]."""
 SWAYS = 0.010
-"""What stays free of what an arm that stands fixed sets down beside [m]: it may reach far, and
-then its servos sway by 3 mm; led by where the thing is, it would press on against a wall."""
+"""What stays free beside what an arm that stands fixed sets down [m]: far out it sways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +312,9 @@ class Placer(Reacher):
         beside = {surface.body: 0.002, name: -0.02}
         back = BEFORE * palm.turn @ np.array(hand.approach)
         straight_up = surface.walls or grasp.above
-        if not straight_up:  # half open, fingers reach furthest round
-            rehearsal.pose({hand.fingers: (np.array(grasp.open) + grasp.closed) / 2})
-            others = ((palm, {surface.body: -0.01, name: -1.0}, 0.015),)
+        others, closed = ((palm, {surface.body: -0.01, name: -1.0}, 0.012),), np.array(grasp.closed)
+        for share in () if straight_up else SWEPT:  # what fingers sweep over as they open
+            rehearsal.pose({hand.fingers: closed + share * (np.array(grasp.open) - closed)})
             if self.rehearse(side, way.base, others, way.drawn) is None:
                 return False
         rehearsal.pose({hand.fingers: np.array(grasp.open)})
@@ -325,7 +323,7 @@ class Placer(Reacher):
         if surface.low and grasp.above:
             rehearsal.pose({hand.fingers: np.array(hand.open)})
             out = [(Frame(palm.at + FLAT * UP, palm.turn), beside, 0.002)]
-        elif surface.walls:  # where it opens, and as it rises past the edges
+        elif surface.walls:  # where it opens and rises past the edges
             rises = (palm.at + up * UP for up in (0.003, *RISES[:2]))
             out[:0] = [(Frame(at, palm.turn), {surface.body: 0.0, name: -1.0}, 0.0) for at in rises]
         elif not straight_up:

@@ -52,8 +52,7 @@ FAVOUR = 0.1
 CREEP = 0.06
 """Slowest the base comes to where it stops [m/s]: a policy takes what is slower for standing."""
 BESIDE = 0.03, 0.03
-"""How far beside its stand the base comes first, at most [m, rad]: so that it is seen to come from
-every side to where it stops. Else a policy that stops a little off has never seen what to do."""
+"""How far beside its stand the base comes first, at most [m, rad]: it is seen to come back."""
 BLOCKED = 6
 """Stands without a way to them after which no other is tried: to find none takes long."""
 BEYOND = 9.0
@@ -173,7 +172,7 @@ class Reacher:
             self.look()
             if after is not None and not self._roads().straight(after, 0.02):
                 yield from to(within=0.02)
-        return ""
+        return "no-way" if self.limbs.blocked() else ""
 
     def _beside(self, goal: Array) -> Array:
         """(3,) a place for the base by chance, near a goal and as free; the goal if it is not."""

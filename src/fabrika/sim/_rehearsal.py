@@ -123,17 +123,23 @@ class Rehearsal:
         return self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy()
 
     def clear(
-        self, margin: float, near: Mapping[str, float] | None = None, own: float = _SELF
+        self,
+        margin: float,
+        near: Mapping[str, float] | None = None,
+        own: float = _SELF,
+        *,
+        wide: bool = False,
     ) -> bool:
         """True if in this posture the robot, and what it holds, keeps off all else.
 
         By ``margin`` [m], from bodies in ``near`` by what it says; less than zero lets them
-        overlap by so much. From itself by ``own`` at most.
+        overlap by so much. From itself by ``own`` at most. ``wide``: off what lies flat beside a
+        link as well, for a robot that drives; else that is not seen until their boxes overlap.
         """
         limits = np.full(self._model.nbody, margin)
         for name, limit in (near or {}).items():
             limits[self._bodies[name]] = limit
-        self._collide(max(margin, own))
+        self._collide(max(margin, own), wide=wide)
         contact = self._data.contact
         if not len(contact.dist):
             return True
@@ -144,15 +150,13 @@ class Rehearsal:
         same = both & (self._near[one] == self._near[two]) & (self._near[one] >= 0)
         return not ((contact.dist < limit) & ~same).any()
 
-    def _collide(self, margin: float) -> None:
+    def _collide(self, margin: float, *, wide: bool = False) -> None:
         """Look for contacts within the margin [m]."""
         m, d = self._model, self._data
-        if m.geom_margin[0] != margin:
-            m.geom_margin[:] = margin
-            if not self._drives:
-                # Else what lies flat beside a link is not looked at until their boxes overlap.
-                # A hand that sets flat things down from where it drove to would find no place so.
-                m.body_margin[:] = margin
+        # A hand that sets flat things down from where it drove to would find no place if wide.
+        around = margin if wide or not self._drives else 0.0
+        if m.geom_margin[0] != margin or m.body_margin[0] != around:
+            m.geom_margin[:], m.body_margin[:] = margin, around
         mujoco.mj_kinematics(m, d)
         if self._held:
             for address, palm, position, rotation in self._held.values():

@@ -43,13 +43,14 @@ class Roads:
     def corners(self, goal: Array, margin: float, rng: np.random.Generator) -> list[Array] | None:
         """(3,) x, y [m] and yaw in the world of a way to ``goal``; None if there is none."""
         here = self._here + np.array([0.0, 0.0, self._shift])
-        found = plan(_SPACE, here, self._own(goal), self._free(here, margin), rng, 300)
+        there = self._own(goal)
+        found = plan(_SPACE, here, there, self._free(here, there, margin), rng, 300)
         return None if found is None else list(self._in_world([here, *found]))
 
     def straight(self, goal: Array, margin: float) -> bool:
         """Whether nothing is in the way straight to ``goal``."""
         here = self._here + np.array([0.0, 0.0, self._shift])
-        return _SPACE.straight(here, self._own(goal), self._free(here, margin))
+        return _SPACE.straight(here, self._own(goal), self._free(here, self._own(goal), margin))
 
     def _own(self, goal: Array) -> Array:
         """A place in the world, its yaw as in the odometry."""
@@ -61,14 +62,17 @@ class Roads:
             for part in range(1, parts + 1):
                 yield one + part / parts * (two - one) - np.array([0.0, 0.0, self._shift])
 
-    def _free(self, here: Array, margin: float) -> Free:
+    def _free(self, here: Array, goal: Array, margin: float) -> Free:
         rehearsal = self._model.rehearsal
 
         def free(q: Array) -> bool:
             if not self._low <= q[2] <= self._high:
                 return False
             rehearsal.pose({"base": q - np.array([0.0, 0.0, self._shift])})
-            # Near its start the base may be as near to things as it stands now.
-            return rehearsal.clear(margin if _SPACE.far(here, q) > 0.15 else min(margin, 0.004))
+            # Near its start the base may be as near to things as it stands now, and at its goal a
+            # hand as near as its work asks for.
+            begun, left = _SPACE.far(here, q), _SPACE.far(goal, q)
+            off = margin if begun > 0.15 else min(margin, 0.004)
+            return rehearsal.clear(off, wide=min(begun, left) > 0.15)
 
         return free

@@ -89,27 +89,28 @@ class Limbs:
         self._give_way()
 
     def _give_way(self) -> None:
-        """Draw the commands of arms and torso that meet resistance back to where they are.
+        """Draw the commands of limbs that meet resistance back to where they are.
 
-        A command that ran on would press ever harder. An arm resists by its torque
-        (`Robot.effort`), everything by what the robot presses against. An expert that does not
-        read ``truth/torque`` feels neither.
+        A command that ran on would press ever harder. An arm feels it in its torque
+        (`Robot.effort`), all but fingers in what the robot presses against. An expert that does
+        not read ``truth/torque`` feels neither.
         """
         felt = self.seen.get("truth/torque")
         if felt is None:
             return
-        pressed = bool(self.seen["truth/contact"][0] > _PRESSED)
+        pressed, resisted = bool(self.seen["truth/contact"][0] > _PRESSED), False
         arms = {hand.arm for hand in self.robot.hands.values()}
-        resisted = False
-        for name, share in zip(self.robot.groups, felt, strict=True):
-            if name in arms or name in self.robot.torso:
-                if pressed or (name in arms and share > self.robot.effort):
-                    self.joints[name], resisted = self.seen[f"joint/{name}"].copy(), True
+        for (name, group), share in zip(self.robot.groups.items(), felt, strict=True):
+            if f"joint/{name}" not in self.seen or group.hand:
+                continue
+            if pressed or (name in arms and share > self.robot.effort):
+                self.joints[name], resisted = self.seen[f"joint/{name}"].copy(), True
         self._resisted = self._resisted + 1 if resisted else 0
         if resisted:
             self.refresh()
 
-    def _blocked(self) -> bool:
+    def blocked(self) -> bool:
+        """Whether it has met resistance for long."""
         return self._resisted * self.dt > _BLOCKED
 
     def wait(self, seconds: float) -> Skill:
@@ -141,7 +142,7 @@ class Limbs:
         for _ in range(round(patience / self.dt)):
             left = self.pursue(goals, speed=speed, turn=turn)
             yield from self.tick()
-            if left < within or self._blocked() or not while_true():
+            if left < within or self.blocked() or not while_true():
                 return
 
     def pursue(self, goals: Mapping[str, Goal], *, speed: float, turn: float) -> float:
@@ -206,7 +207,7 @@ class Limbs:
                 for name, values in left.items():
                     self.joints[name] = self.joints[name] + share * values
                 yield from self.tick()
-                if self._blocked():
+                if self.blocked():
                     return
         self.refresh()
 
@@ -263,6 +264,8 @@ class Limbs:
             rate = min(speed, rate + 0.6 * self.dt, max(least, 1.6 * distance))
             self.joints["base"] = self.joints["base"] + left * min(1.0, rate * self.dt / distance)
             yield from self.tick()
+            if self.blocked():
+                return
 
 
 def body_in_base(observation: Signals, name: str) -> Pose:

@@ -60,7 +60,7 @@ def housekeeper(page: Page, robot: Robot, scenery: Scenery, joints: tuple[str, .
         "truth/support",
         "truth/torque",
         *(f"joint/{part}" for hand in robot.hands.values() for part in (hand.fingers, hand.arm)),
-        *(f"joint/{name}" for name in robot.torso),
+        *(f"joint/{name}" for name in (*robot.torso, "base") if name in robot.groups),
         *(f"truth/{joint}" for joint in joints),
     )
 
