@@ -23,7 +23,7 @@ ANGLES = st.floats(-3.1, 3.1)
 
 def roads(world: float, own: float, shut: bool = False) -> Roads:
     """A base at the origin with its yaw in the world and in its odometry; nothing in its way."""
-    rehearsal = SimpleNamespace(pose=lambda joints: None, clear=lambda margin: not shut)
+    rehearsal = SimpleNamespace(pose=lambda joints: None, clear=lambda margin, wide: not shut)
     model: Any = SimpleNamespace(
         robot=CLOID_CLASS, rehearsal=rehearsal, stand=lambda: np.array([0.0, 0.0, world])
     )

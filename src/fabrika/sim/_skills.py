@@ -83,9 +83,9 @@ class Limbs:
         self.joints[neck.group] = here + step
 
     def tick(self) -> Skill:
-        """Send the commanded joints and take the next observation."""
+        """Send the commanded joints and take the next observation, if there is one."""
         self._nod()
-        self.seen = yield {name: value.copy() for name, value in self.joints.items()}
+        self.seen = (yield {n: v.copy() for n, v in self.joints.items()}) or self.seen
         self._give_way()
 
     def _give_way(self) -> None:
