@@ -43,7 +43,7 @@ class Limbs:
         self.joints: dict[str, Array] = {}
         self.seen: Signals = {}
         self._speed: dict[str, float] = {}
-        self._resisted = 0
+        self._resisted = 0.0
         self._watched: Callable[[], Array] | None = None
 
     def start(self, observation: Signals, posture: Signals | None = None) -> None:
@@ -105,13 +105,14 @@ class Limbs:
                 continue
             if pressed or (name in arms and share > self.robot.effort):
                 self.joints[name], resisted = self.seen[f"joint/{name}"].copy(), True
-        self._resisted = self._resisted + 1 if resisted else 0
+        # What is pressed springs back, and so comes and goes.
+        self._resisted = max(0.0, self._resisted + (self.dt if resisted else -0.1 * self.dt))
         if resisted:
             self.refresh()
 
     def blocked(self) -> bool:
-        """Whether it has met resistance for long."""
-        return self._resisted * self.dt > _BLOCKED
+        """Whether what was begun last has met resistance for long."""
+        return self._resisted > _BLOCKED
 
     def wait(self, seconds: float) -> Skill:
         """Hold still."""
@@ -139,6 +140,7 @@ class Limbs:
         Ends when all are ``within`` [m], when ``while_true`` fails, when an arm has long met
         resistance, or after ``patience`` [s].
         """
+        self._resisted = 0.0
         for _ in range(round(patience / self.dt)):
             left = self.pursue(goals, speed=speed, turn=turn)
             yield from self.tick()
@@ -191,7 +193,7 @@ class Limbs:
         Corners are taken slowly: the sharper, the slower. A path on which the arm meets resistance
         is left.
         """
-        rate = 0.0
+        rate = self._resisted = 0.0
         for index, corner in enumerate(path):
             through = 0.05
             if index < len(path) - 1:
@@ -209,6 +211,7 @@ class Limbs:
                 yield from self.tick()
                 if self.blocked():
                     return
+                rate *= not self._resisted
         self.refresh()
 
     def _bend(self, corner: Mapping[str, Array], after: Mapping[str, Array]) -> float:
@@ -255,7 +258,7 @@ class Limbs:
         """
         if "base" not in self.joints:
             raise UnknownNameError("group", "base", self.joints)
-        rate = 0.0
+        rate = self._resisted = 0.0
         for _ in range(round(patience / self.dt)):
             left = goal()
             distance = float(np.linalg.norm(left[:2])) + 0.3 * abs(float(left[2]))
@@ -266,6 +269,7 @@ class Limbs:
             yield from self.tick()
             if self.blocked():
                 return
+            rate *= not self._resisted
 
 
 def body_in_base(observation: Signals, name: str) -> Pose:
