@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from fabrika._errors import IntegrityError, UsageError, VersionError
 from fabrika._registry import known, load
 from fabrika._registry import task as find_task
 from fabrika._run import run_scenarios
-from fabrika._source import _digest, source_digest
+from fabrika._source import _digest, _imported, source_digest
 from fabrika.cli import main
 from fabrika.lines.home._chores import task_of
 from fabrika.lines.home._coverage import GRID, cells, ranges
@@ -202,6 +204,32 @@ def test_a_page_is_the_source_of_its_own_task_alone(
     assert same(first, digests("task: a\nexperimental: tried twice\n")) == [True] * 4
     assert same(first, digests("task: c\n")) == [False, False, True, False]
     assert same(first, digests("task: a\n", "x = 1\n")) == [False] * 4
+
+
+@pytest.mark.parametrize(
+    ("task", "others"),
+    [
+        ("home/carry-tray-v1", {"mug_expert.py", "_housekeeper.py"}),
+        ("home/mug-to-shelf-v1", {"tray_expert.py", "_housekeeper.py"}),
+        ("home/cup-to-table-v1", {"mug_expert.py", "tray_expert.py"}),
+    ],
+)
+def test_what_a_task_of_a_line_runs_is_its_source_and_another_tasks_story_is_not(
+    task: str, others: set[str]
+) -> None:
+    script = (
+        "import sys, fabrika; from fabrika._registry import known; known('tasks');"
+        "looked = set(sys.modules); t = fabrika.task(sys.argv[1]); s = t.scenario('train', 0);"
+        "v = fabrika.judge(fabrika.rollout(t.expert(), t.build(), s, 4.0), t.checks);"
+        "new = {n: m for n, m in sys.modules.items() if n not in looked};"
+        "print(*(m.__file__ for n, m in new.items() if n.startswith(sys.argv[2])))"
+    )
+    line = "fabrika.lines.home"
+    told = [sys.executable, "-c", script, task, line]
+    ran = subprocess.run(told, check=True, capture_output=True, text=True).stdout.split()
+    source = _imported(known("tasks")[task].partition(":")[0], line)
+    assert {Path(file) for file in ran} - {Path(file) for file in source} == set()
+    assert not others & {file.name for file in source}
 
 
 def test_a_page_may_not_take_a_name(folder: Path) -> None:

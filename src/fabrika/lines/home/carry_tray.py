@@ -85,7 +85,7 @@ def sample(rng: np.random.Generator) -> dict[str, Any]:
         "things": {"tray": tray, "can": can, **clutter(rng, ((0.62, 0.60),))},
         "shelf": shelf,
         "table": table(rng),
-        "pushes": [] if rng.random() < 0.5 else [push(rng, "can", can, (0.2, 6.0), most=0.02)],
+        "pushes": [] if rng.random() < 0.5 else [push(rng, "can", can, (0.2, 6.0), most=0.012)],
         **robot_variation(rng),
     }
 
