@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -371,6 +372,15 @@ def test_the_gallery_goes_on_where_it_was(tmp_path: Path, folder: Path) -> None:
     assert len(files[row["picture"]]) < 40_000 and len(files[row["video"]]) < 300_000
     assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) == [row]
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == files
+    shutil.rmtree(tmp_path / "stores")
+    assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout) == [row]
+    assert not (tmp_path / "stores").exists()
+    (anew,) = json.loads(CliRunner().invoke(main, [*words, "--json", "--again"]).stdout)
+    assert (tmp_path / "stores").exists()
+    assert {key for key in row if row[key] != anew[key]} <= {
+        "real_time",
+        "cpu_seconds_per_accepted",
+    }
     told = CliRunner().invoke(main, ["list", "tasks", "--gallery", str(tmp_path / "out"), "--json"])
     measured = {row["name"]: row["measured"] for row in json.loads(told.stdout)}
     assert measured["toy/reach-v1"]["of"] == "this version"

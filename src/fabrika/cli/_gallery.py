@@ -57,6 +57,9 @@ _FURTHEST = 30
     show_default=True,
     help="A page that gets the table too, between its gallery markers, if it has them.",
 )
+@click.option(
+    "--again", is_flag=True, help="Measure anew what was measured of this version already."
+)
 @workers_option
 @executor_options
 @json_option
@@ -66,6 +69,7 @@ def gallery(
     out: Path,
     stores: Path,
     page: Path,
+    again: bool,
     workers: int,
     executor: str,
     as_json: bool,
@@ -74,7 +78,8 @@ def gallery(
 
     Writes results.json, README.md with the table, and a picture and a video of an accepted episode
     of each. Start cells without an accepted episode are tried further, up to a quota, and named if
-    that does not help. The same command goes on where it stopped.
+    that does not help. The same command goes on where it stopped: what was measured of this version
+    in as many scenarios is not measured again.
 
     \b
     Example: fabrika gallery toy/reach-v1 -n 20 --out gallery
@@ -87,7 +92,10 @@ def gallery(
         find_task(name)  # an unknown name is told before anything is made
     rows = read_results(out)
     for name in names:
-        rows[name] = _measure(name, count, out, stores, workers, executor)
+        kept = None if again else _kept(rows.get(name), name, count)
+        if kept:
+            say(f"{name}: measured of this version already (--again measures it anew)")
+        rows[name] = kept or _measure(name, count, out, stores, workers, executor)
         _write(rows, out, page)
     if as_json:
         emit([rows[name] for name in names])
@@ -124,20 +132,36 @@ def _write(rows: dict[str, dict[str, Any]], out: Path, page: Path) -> None:
             page.write_text(text)
 
 
+def _kept(row: dict[str, Any] | None, name: str, count: int) -> dict[str, Any] | None:
+    """A row of this version of a task, with what its page remarks now; None if it is not."""
+    from fabrika._source import source_digest
+
+    if not row or row["source"] != source_digest(name) or row["scenarios"] < count:
+        return None
+    page = _page(name)
+    return {**row, "experimental": page.experimental if page else ""}
+
+
+def _page(name: str) -> Page | None:
+    """The page of a task, if it has one."""
+    from fabrika._registry import known
+    from fabrika.lines.home._page import read_page
+    from fabrika.lines.home.pages import path_of
+
+    path = path_of(known("tasks")[name])
+    return read_page(path.read_text(), str(path)) if path else None
+
+
 def _measure(
     name: str, count: int, out: Path, stores: Path, workers: int, executor: str
 ) -> dict[str, Any]:
     """Everything that is known of one task, after its scenarios were tried."""
     from fabrika._gate import exact_lower
-    from fabrika._registry import known
     from fabrika._registry import task as find_task
     from fabrika._source import source_digest
     from fabrika.cli._run_folder import hardware
-    from fabrika.lines.home._page import read_page
-    from fabrika.lines.home.pages import path_of
 
-    source, path = source_digest(name), path_of(known("tasks")[name])
-    page = read_page(path.read_text(), str(path)) if path else None
+    source, page = source_digest(name), _page(name)
     stem = re.sub(r"[^\w-]+", "-", name)
     store = stores / f"{stem}-{source[:8]}"
 
