@@ -21,6 +21,8 @@ READS = (
     "truth/shelf",
     "truth/size",
     "truth/support",
+    "truth/torque",
+    *(f"joint/{name}" for name in ("base", "lift", "left_arm", "right_arm")),
 )
 
 SIDE = "right"

@@ -17,10 +17,13 @@ from fabrika.sim._things import TRAY_GRIP
 READS = (
     "truth/base",
     "truth/can",
+    "truth/contact",
     "truth/size",
     "truth/support",
     "truth/table",
+    "truth/torque",
     "truth/tray",
+    *(f"joint/{name}" for name in ("base", "lift", "left_arm", "right_arm")),
 )
 
 SIDES = ("left", "right")
