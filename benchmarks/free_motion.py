@@ -76,8 +76,6 @@ def ompls(space: Space, start: Array, goal: Array, free: Free, _: Rehearsal) -> 
 def minks(space: Space, start: Array, goal: Array, free: Free, rehearsal: Rehearsal) -> Answer:
     """Velocities towards the goal's posture; the robot's geoms kept off the scene's and its own."""
     model, data = rehearsal._model, rehearsal._data
-    if rehearsal._held:
-        return None
     address = []
     for joint in range(len(start)):
         free(start)
@@ -115,7 +113,7 @@ def minks(space: Space, start: Array, goal: Array, free: Free, rehearsal: Rehear
 
 
 def _kept_off(rehearsal: Rehearsal, configuration: Any, dofs: list[int]) -> list[Any]:
-    """Limits for the geoms that these joints move: 4 mm, or as near as they are at the start."""
+    """4 mm off the scene and the robot itself, but for its parts within 1 cm at the start."""
     model = rehearsal._model
     moved = {int(model.dof_bodyid[dof]) for dof in dofs}
     for body in range(model.nbody):
