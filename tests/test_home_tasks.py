@@ -52,6 +52,18 @@ def test_actors_that_know_nothing_fail(task: Task, kind: type[Zero] | type[Rando
         assert not judge(episode, task.checks).passed
 
 
+@pytest.mark.parametrize("index", [25, 116])
+def test_what_the_mug_does_not_need_stays_where_it_is_though_the_hand_meets_resistance(
+    index: int,
+) -> None:
+    episode = rollout(MUG.expert(), MUG.build(), MUG.scenario("train", index), MUG.horizon)
+    felt = episode.observations["truth/torque"][:, list(CLOID_CLASS.groups).index("right_arm")]
+    pressed = episode.observations["truth/contact"][:, 0]
+    assert (felt > CLOID_CLASS.effort).any() or (pressed > 80.0).any()
+    still = ("base", "head", "left_arm", "left_hand")
+    assert [np.ptp(episode.actions[name], axis=0).max() for name in still] == [0.0] * 4
+
+
 def test_a_push_moves_the_mug_by_centimetres() -> None:
     world, scenarios = MUG.build(), (MUG.scenario("train", i) for i in range(12))
     stay = {name: home.astype(np.float32) for name, home in CLOID_CLASS.home.items()}
