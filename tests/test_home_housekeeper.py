@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,21 @@ def test_the_expert_does_what_the_page_asks_and_says_so(name: str) -> None:
     assert verdict.passed, verdict.reason
     said = [words for _, words in narrate(task, episode).subtasks]
     assert said[0] == "get ready" and DONE[name] in said
+
+
+def test_a_cup_that_is_pushed_away_from_the_closing_hand_is_taken_all_the_same() -> None:
+    task = of("cup-to-table")
+    scenario = task.scenario("train", 0)
+    cup = scenario.params["things"]["cup"]
+    push = {"thing": "cup", "time": 10.0, "seconds": 0.2, "height": 0.01}
+    force = [-3.0 * 9.81 * cup["mass"] * max(cup["friction"], 0.3), 0.0, 0.0]
+    pushed = replace(scenario, params={**scenario.params, "pushes": [{**push, "force": force}]})
+    episode = rollout(task.expert(), task.build(), pushed, task.horizon)
+    at, tick = episode.observations["truth/cup"][:, :2], round(10.0 / episode.dt)
+    assert np.linalg.norm(at[tick + 20] - at[tick]) > 0.03, "the push moved nothing"
+    taken = next(time for time, words in narrate(task, episode).subtasks if "put" in words)
+    assert taken > 10.5, "the cup was held already when it was pushed"
+    assert judge(episode, task.checks).passed
 
 
 def test_idle_and_random_do_not_open_a_drawer() -> None:

@@ -9,22 +9,28 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from fabrika._episode import Verdict
 from fabrika._errors import IntegrityError, UsageError, VersionError
 from fabrika._registry import known, load
 from fabrika._registry import task as find_task
+from fabrika._result import Result
 from fabrika._run import run_scenarios
 from fabrika._source import _digest, _imported, source_digest
 from fabrika.cli import main
+from fabrika.cli._gallery import QUOTA, _coverage, _hard, _retry, remark
 from fabrika.lines.home._chores import task_of
 from fabrika.lines.home._coverage import GRID, cells, ranges
 from fabrika.lines.home._goals import PREDICATES
-from fabrika.lines.home._inspection import check_page
+from fabrika.lines.home._inspection import _cramped, _impossible, check_page, page_at
 from fabrika.lines.home._page import KEYS, THING_KEYS, read_page
+from fabrika.lines.home._yaml import Value
 from fabrika.lines.home.pages import FOLDERS, OWN, START, path_of
 from test_style import ROOT
 
@@ -292,7 +298,21 @@ def test_a_new_page_is_a_task_and_is_never_written_over(folder: Path) -> None:
 def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
     path = tmp_path / "page.yaml"
     path.write_text(PAGE)
-    assert check_page(path) == []
+    assert check_page(read_page(PAGE, str(path)), path) == []
+
+
+IMPOSSIBLE = [
+    (["inside(cup, drawers.top)"], "page/goal", "inside(cup, drawers.top)"),
+    (["inside(cup, can_1)"], "page/goal", "inside(cup, can_1)"),
+    (["stacked(can_1, can_2)", "stacked(can_2, can_1)"], "page/goal", "stacked(can_1"),
+    (["upright(can, -1)"], "page/goal", "upright(can, -1)"),
+    (["near(can_1, can_2, 0)"], "page/goal", "near(can_1, can_2, 0)"),
+    (["let_go(can_1)", "held(can_1)"], "page/goal", "held(can_1)"),
+    (["held(can_1, left)", "held(can_2, left)"], "page/goal", "held(can_2, left)"),
+    (["inside(can_1, drawers.top)", "inside(can_1, drawers.middle)"], "page/goal", "inside(can_1"),
+    (["inside(milk, cup)"], "page/fit", "inside(milk, cup)"),
+]
+"""Goals beside on(cup, table.top) that no world makes true, and the line that is named."""
 
 
 @pytest.mark.parametrize(
@@ -305,6 +325,10 @@ def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
         ("from: can\n    count: [0, 2]", "from: pot\n    count: 14", "page/room", "from: pot"),
         ("[counter, drawers]", "[counter, sink, a: table, b: table]", "page/room", "[counter,"),
         ("on: counter.top", "on: counter.top\n    within: 0.6", "page/reach", "- on(cup"),
+        *(
+            ("  - upright(cup)", "\n".join(f"  - {goal}" for goal in goals), code, f"- {at}")
+            for goals, code, at in IMPOSSIBLE
+        ),
     ],
     ids=[
         "true at the start",
@@ -314,6 +338,7 @@ def test_a_new_page_passes_what_is_asked_of_pages(tmp_path: Path) -> None:
         "no room",
         "a short wall",
         "out of reach",
+        *("; ".join(goals) for goals, _, _ in IMPOSSIBLE),
     ],
 )
 def test_what_cannot_work_is_found_with_its_line(
@@ -324,12 +349,51 @@ def test_what_cannot_work_is_found_with_its_line(
         text = text.replace("from: cup\n", "from: plate\n").replace("cup_measuring", "plate_dinner")
     if code == "page/cover":
         text = text.replace("count: [0, 2]", "count: 1")
+    if code == "page/fit":
+        text = text.replace("  can:\n", "  milk:\n    from: carton\n    on: counter.top\n  can:\n")
     path = tmp_path / "page.yaml"
     path.write_text(text)
-    breaches = check_page(path)
+    breaches = check_page(read_page(text, str(path)), path)
     assert {breach.code for breach in breaches} == {code}
     match = re.match(re.escape(str(path)) + r":(\d+):(\d+): ", breaches[0].message)
     assert match and at in text.splitlines()[int(match.group(1)) - 1], breaches
+
+
+@pytest.mark.parametrize(
+    ("goals", "why"),
+    [("stacked(cup, cup)", "ask for nothing"), ("held(can)", "3 things are to be held")],
+)
+def test_goals_that_ask_for_nothing_or_too_much_are_found(
+    tmp_path: Path, goals: str, why: str
+) -> None:
+    text = edited("count: [0, 2]", "count: 3")
+    text = re.sub(r"(?<=\ngoal:\n)(  .*\n)+", f"  - {goals}\n", text)
+    (breach,) = check_page(read_page(text, "page.yaml"), tmp_path / "page.yaml")
+    assert breach.code == "page/goal" and why in breach.message
+
+
+def test_a_robot_that_stands_fixed_is_told_so_at_the_room(tmp_path: Path) -> None:
+    pytest.importorskip("gym_aloha", reason="the extra aloha is not installed")
+    text = edited("about:", "robot: aloha\nabout:")
+    (breach,) = check_page(read_page(text, "page.yaml"), tmp_path / "page.yaml")
+    assert breach.code == "page/room" and "page.yaml:" in breach.message
+
+
+def test_nothing_that_comes_along_is_held_to_be_impossible() -> None:
+    for path in BUILT_IN:
+        page = read_page(path.read_text(), str(path))
+        root = Value.parse(page.source, str(path)).pairs()
+        assert _impossible(page, root) == []
+        if page.robot != "aloha":
+            assert _cramped(page, root, list(task_of(page).scenarios("train", 20))) == []
+
+
+@pytest.mark.parametrize("name", [n for n in known("tasks") if n.startswith("home/")])
+def test_the_page_of_a_task_is_found_for_its_robot(name: str) -> None:
+    place = known("tasks")[name]
+    found = page_at(place)
+    assert (found is None) == ("pages:" not in place)
+    assert found is None or found[0].task == name
 
 
 # -- what was covered ----------------------------------------------------------------------------
@@ -352,6 +416,60 @@ def test_no_cell_of_the_randomised_start_is_out_of_reach(path: Path) -> None:
         if not everything:
             return
     raise AssertionError(f"never drawn: {sorted(everything)}")
+
+
+def test_cells_without_an_accepted_episode_are_tried_further_up_to_a_quota() -> None:
+    """The scenarios are really drawn; who tries them accepts all, or what is not on the right."""
+    page = read_page((OWN / "cup-to-table.yaml").read_text(), "page.yaml")
+    drawn = find_task(page.task)
+
+    def tried(indices: Sequence[int], easy: bool) -> list[Result]:
+        found = [cells(page, drawn.scenario("train", index).params) for index in indices]
+        right = [cell["cup on counter.top"][1] == GRID for cell in found]
+        return [
+            Result(
+                task=page.task,
+                split="train",
+                draw="",
+                index=index,
+                scenario_id=str(index),
+                actor="expert",
+                verdict=Verdict(passed=easy or not r, reason="passed"),
+                reason="passed",
+            )
+            for index, r in zip(indices, right, strict=True)
+        ]
+
+    few = tried(range(6), easy=True)
+    more = _retry(page.task, page, 6, few, lambda indices: tried(indices, easy=True))
+    assert len({result.index for result in [*few, *more]}) == 6 + len(more)
+    assert not _hard(_coverage(page.task, page, [*few, *more]))
+    more = _retry(page.task, page, 6, few, lambda indices: tried(indices, easy=False))
+    hard = _hard(_coverage(page.task, page, [*few, *more]))
+    assert hard and all("column 4" in cell for cell in hard)
+    counts = [int(re.findall(r"\((\d+) tried", cell)[0]) for cell in hard]
+    assert min(counts) >= 1 and len(more) <= QUOTA * 2 * GRID**2
+
+
+@pytest.mark.parametrize(
+    ("accepted", "reasons", "said", "remark_is"),
+    [
+        (300, {}, "", ""),
+        (270, {"goal/on": 30}, "it slips", ""),
+        (269, {"goal/on": 31}, "", "269 of 300"),
+        (269, {"goal/on": 31}, "it slips", "it slips"),
+        (299, {"safety/force": 1}, "", "in 1 of 300 beyond a limit of safety"),
+        (260, {"safety/force": 40}, "", "260 of 300, in 40 of 300 beyond a limit of safety"),
+    ],
+)
+def test_what_is_experimental_follows_from_what_was_measured(
+    accepted: int, reasons: dict[str, int], said: str, remark_is: str
+) -> None:
+    page = replace(read_page(PAGE, "page.yaml"), experimental=said)
+    row = {"scenarios": 300, "accepted": accepted, "reasons": reasons}
+    assert remark(row, page) == remark_is
+    few = {"scenarios": 30, "accepted": 30, "reasons": {}}
+    assert remark(few, page) == said and remark(few, None) == ""
 
 
 def test_the_gallery_goes_on_where_it_was(tmp_path: Path, folder: Path) -> None:

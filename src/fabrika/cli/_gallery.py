@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 GALLERY = Path("docs/gallery")
 """Where the gallery is, unless somebody says otherwise."""
+COUNT = 300
+"""Scenarios of each task, unless somebody says otherwise."""
+ENOUGH = 0.9
+"""Share of them that are to be accepted."""
 QUOTA = 8
 """Further scenarios that a start cell without an accepted episode gets."""
 _FURTHEST = 30
@@ -39,7 +43,9 @@ _FURTHEST = 30
 
 @click.command()
 @click.argument("tasks", nargs=-1)
-@count_option(default=300, show_default=True, help="Scenarios of each task that the expert tries.")
+@count_option(
+    default=COUNT, show_default=True, help="Scenarios of each task that the expert tries."
+)
 @out_option("Where the gallery goes.", default=GALLERY, show_default=True)
 @click.option(
     "--stores",
@@ -133,23 +139,38 @@ def _write(rows: dict[str, dict[str, Any]], out: Path, page: Path) -> None:
 
 
 def _kept(row: dict[str, Any] | None, name: str, count: int) -> dict[str, Any] | None:
-    """A row of this version of a task, with what its page remarks now; None if it is not."""
+    """A row of this version of a task, with what is to be said of it now; None if it is not."""
     from fabrika._source import source_digest
 
     if not row or row["source"] != source_digest(name) or row["scenarios"] < count:
         return None
-    page = _page(name)
-    return {**row, "experimental": page.experimental if page else ""}
+    return {**row, "experimental": remark(row, _page(name))}
+
+
+def remark(row: Mapping[str, Any], page: Page | None) -> str:
+    """Why a task is experimental, as its page says, or else as was measured; empty if it is not.
+
+    It is not if `ENOUGH` of `COUNT` scenarios or more were accepted, and none was unsafe.
+    """
+    tried, reasons = row["scenarios"], row["reasons"].items()
+    unsafe = sum(count for reason, count in reasons if reason.startswith("safety/"))
+    short = row["accepted"] < ENOUGH * tried
+    told = page.experimental if page else ""
+    if not unsafe and not short:
+        return "" if tried >= COUNT else told
+    return told or ", ".join(
+        [f"{row['accepted']} of {tried}"] * short
+        + [f"in {unsafe} of {tried} beyond a limit of safety"] * (unsafe > 0)
+    )
 
 
 def _page(name: str) -> Page | None:
-    """The page of a task, if it has one."""
+    """The page of a task, for its robot, if it has one."""
     from fabrika._registry import known
-    from fabrika.lines.home._page import read_page
-    from fabrika.lines.home.pages import path_of
+    from fabrika.lines.home._inspection import page_at
 
-    path = path_of(known("tasks")[name])
-    return read_page(path.read_text(), str(path)) if path else None
+    found = page_at(known("tasks")[name])
+    return found[0] if found else None
 
 
 def _measure(
@@ -180,7 +201,7 @@ def _measure(
     row = {
         "task": name,
         "about": find_task(name).description.strip().splitlines()[0],
-        "experimental": page.experimental if page else "",
+        "experimental": "",
         "source": source,
         "scenarios": len(results),
         "accepted": len(passed),
@@ -196,7 +217,8 @@ def _measure(
         "picture": "",
         "video": "",
     }
-    return {**row, **_show(name, store, passed, out, stem)}
+    said = {"experimental": remark(row, page)}
+    return {**row, **said, **_show(name, store, passed, out, stem)}
 
 
 # -- the randomised range --------------------------------------------------------------------

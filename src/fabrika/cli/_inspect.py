@@ -77,8 +77,8 @@ def check() -> None:
 def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None:
     """Determinism, buffers, shapes, units, the expert's yield, and actors that must fail.
 
-    Of a page of YAML first, without running it: things that find no room, goals that hold from
-    the start, things that no grasp reaches; each with its line and column.
+    Of a page of YAML first, without running it: goals that cannot be, things that find no room,
+    goals that hold from the start, things that no grasp reaches; each with its line and column.
 
     \b
     Example: fabrika check task toy/reach-v1 --json
@@ -86,16 +86,13 @@ def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None
     from fabrika import testing
     from fabrika._registry import known
     from fabrika._registry import task as find_task
-    from fabrika.lines.home.pages import path_of
+    from fabrika.lines.home._inspection import check_page, page_at
 
-    task = find_task(name)
-    page = path_of(known("tasks")[name])
-    if page:
-        from fabrika.lines.home._inspection import check_page
-
-        say(f"checking {page}: room, goals and grasps of scenarios that are drawn, not run")
-        if breaches := check_page(page):  # what follows would find the same, later
+    if found := page_at(known("tasks").get(name, "")):
+        say(f"checking {found[1]}: room, goals and grasps of scenarios that are drawn, not run")
+        if breaches := check_page(*found):  # what follows would find the same, later
             _conclude(ctx, "task", name, breaches, as_json)
+    task = find_task(name)
     say(f"checking {name}: the expert, zero and random try {count} scenarios each")
     _conclude(ctx, "task", name, testing.check_task(task, count=count), as_json)
 

@@ -70,7 +70,8 @@ def _in_short(found: dict[str, Any]) -> dict[str, str]:
     """The same for a person's table."""
     cost = found["cpu_seconds_per_accepted"]
     return {
-        "accepted": f"{found['accepted']} of {found['scenarios']}",
+        "accepted": f"{found['accepted']} of {found['scenarios']}"
+        + (" (experimental)" if found["experimental"] else ""),
         "CPU s each": "" if cost is None else f"{cost:.2f}",
         "measured of": found["of"],
         "picture": found["picture"],

@@ -52,7 +52,7 @@ def clip(world: World, episode: Episode, target: Path) -> None:
 
 
 def gallery_table(rows: Iterable[Row]) -> str:
-    """What was measured, as a Markdown table, and on which machines."""
+    """What was measured, as a Markdown table; what is experimental and why; on which machines."""
     rows = list(rows)
     head = (
         "task",
@@ -83,6 +83,9 @@ def gallery_table(rows: Iterable[Row]) -> str:
             or "-",
         )
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    told = [row for row in rows if row["experimental"]]
+    lines += ["", "Experimental:", ""] if told else []
+    lines += [f"- `{row['task']}`: {row['experimental']}" for row in told]
     machines: dict[str, list[str]] = {}
     for row in rows:
         machines.setdefault(_machine(row["hardware"]), []).append(row["task"])
@@ -115,10 +118,11 @@ def gallery_page(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         lines += [f"## {row['task']}", "", row["about"], ""]
-        if row["experimental"]:
-            lines += [f"Experimental: {row['experimental']}", ""]
         if row["picture"]:
             lines += [f"[![{row['about']}]({row['picture']})]({row['video']})", ""]
+        if row["retried"]:
+            more = f"{row['retried']} more scenarios were drawn in start cells without an accepted"
+            lines += [f"{more} episode.", ""]
         if row["hard_cells"]:
             lines += [
                 f"Hard cells, without an accepted episode: {'; '.join(row['hard_cells'])}.",

@@ -1,13 +1,13 @@
 """What is wrong with a page that reads well: found by drawing scenarios, before any is run.
 
-`check_page` is what ``fabrika check task`` asks of a page first: whether everything finds room,
-whether there is something to do, and whether the robot can grasp what it is to bring.
+`check_page` is what ``fabrika check task`` asks of a page first: whether its goals can be true at
+once, everything finds room, there is something to do, and the robot can grasp what it is to bring.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fabrika._episode import Episode
+from fabrika._errors import ContractError
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
 from fabrika._signals import Array
@@ -23,7 +24,8 @@ from fabrika.lines.home._chores import condition, joints_of, task_of
 from fabrika.lines.home._goals import moment
 from fabrika.lines.home._page import SIDES, Goal, Page, read_page
 from fabrika.lines.home._yaml import Value
-from fabrika.sim import Kinematics, Robot
+from fabrika.lines.home.pages import path_of
+from fabrika.sim import Kinematics, Robot, build_fixture, footprint
 from fabrika.sim._scene import CrowdedError, height_of
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._work import Worker
@@ -45,25 +47,144 @@ _TAKEN = (
     *("held", "handed", "wiped"),
 )
 """Predicates whose first thing has to be taken in a hand."""
+_BORNE = ("stacked", "covers", "inside", "inserted", "threaded")
+"""Predicates whose first thing is on, in or through the second."""
+_HOLLOW = ("bowl", "crate", "cup", "mug", "pot", "shoe", "tray")
+"""Shapes that have an inside."""
 _KEPT = ("lying", "near")
 """Predicates that no skill makes true: they may be asked for where they are true already."""
 _WAYS = 250
 """Ways to grasp that are tried."""
 
 
-def check_page(path: Path) -> list[Breach]:
-    """What is wrong with a page; each says in which file, line and column.
+def page_at(place: str) -> tuple[Page, Path] | None:
+    """The page whose task lives at "module:attribute", for that task's robot, and its file.
 
-    Raises `UsageError` if it cannot be read at all.
+    None if no page does. Raises `UsageError` if it cannot be read.
     """
+    path, robot = path_of(place), ""
+    if path is None:
+        place, _, robot = place.rpartition("_on_")
+        path = path_of(place)
+    if path is None:
+        return None
     page = read_page(path.read_text(), str(path))
-    task, root = task_of(page), Value.parse(page.source, str(path)).pairs()
-    breaches = _crowded(task, root)
-    if not breaches:
-        scenarios = list(task.scenarios("train", DRAWN))
-        breaches = [*_idle(page, root, scenarios), *_bare(page, root, scenarios)]
-        breaches += _unreached(page, task, root)
+    return (page.on(robot.replace("_", "-")) if robot else page), path
+
+
+def check_page(page: Page, path: Path) -> list[Breach]:
+    """What is wrong with a page of this file; each says in which file, line and column."""
+    root = Value.parse(page.source, str(path)).pairs()
+    if breaches := _impossible(page, root):
+        return breaches
+    try:
+        task = task_of(page)
+    except ContractError as error:
+        return [Breach("page/room", f"{root['room'].place}: {error}")]
+    if breaches := _crowded(task, root):
+        return breaches
+    scenarios = list(task.scenarios("train", DRAWN))
+    breaches = [*_idle(page, root, scenarios), *_bare(page, root, scenarios)]
+    breaches += _cramped(page, root, scenarios)
+    return [*breaches, *_unreached(page, task, root)]
+
+
+# -- what can never be true ------------------------------------------------------------------
+
+
+def _impossible(page: Page, root: Mapping[str, Value]) -> list[Breach]:
+    """Goals that no world makes true, alone or with another goal of the page."""
+    if not page.goals:
+        return [Breach("page/goal", f"{root['goal'].place}: these words ask for nothing.")]
+    breaches = []
+    for number, goal in enumerate(page.goals):
+        why = _never(page, goal) or _loop(page, goal)
+        for other in page.goals[:number]:
+            why = why or _against(page, goal, other)
+        if why:
+            line = _line(root, goal).place
+            breaches.append(Breach("page/goal", f"{line}: {goal.words} is impossible: {why}."))
+    held = {goal.args[0] for goal in page.goals if goal.predicate == "held"}
+    robot = load("robots", page.robot)
+    assert isinstance(robot, Robot)
+    if len(held) > len(robot.hands) and not breaches:
+        words = f"{len(held)} things are to be held, and {robot.name} has {len(robot.hands)} hands"
+        breaches.append(Breach("page/goal", f"{root['goal'].place}: {words}."))
     return breaches
+
+
+def _never(page: Page, goal: Goal) -> str:
+    """Why a goal is never true; empty if it may be."""
+    within = [arg for arg in goal.args if isinstance(arg, float)]
+    if goal.predicate in ("near", "upright", "lying") and any(w <= 0.0 for w in within):
+        return "a tolerance is more than nothing"
+    solid = goal.predicate == "inside" and page.shapes.get(str(goal.args[1]), "cup") not in _HOLLOW
+    return f"{goal.args[1]} is not hollow" if solid else ""
+
+
+def _against(page: Page, goal: Goal, other: Goal) -> str:
+    """Why two goals are never true at once; empty if they may be."""
+    kinds, same = {goal.predicate, other.predicate}, goal.args[0] == other.args[0]
+    if same and kinds == {"held", "let_go"}:
+        return f"so is {other.words} asked for"
+    if kinds == {"held"} and not same and goal.args[1:] == other.args[1:] != ():
+        return f"{other.words} is in that hand"
+    if same and goal != other:
+        there = [str(g.args[1]) for g in (goal, other) if g.predicate in ("on", "at", "inside")]
+        fixtures = [page.fixtures.get(place.partition(".")[0]) and place for place in there]
+        if len(fixtures) == 2 and all(fixtures) and _apart(goal, other):
+            return f"{other.words} is elsewhere"
+    return ""
+
+
+def _apart(goal: Goal, other: Goal) -> bool:
+    """Whether two places of fixtures are on two of them, or are two spaces beside each other."""
+    (one, _, first), (two, _, second) = (str(g.args[1]).partition(".") for g in (goal, other))
+    spaces = goal.predicate == other.predicate == "inside" and "inside" not in (first, second)
+    return one != two or (spaces and first != second)
+
+
+def _loop(page: Page, goal: Goal) -> str:
+    """Whether a thing is to be on or in what is to be on or in it."""
+    if goal.predicate not in _BORNE:
+        return ""
+    bears = [(g.args[0], g.args[1]) for g in page.goals if g.predicate in _BORNE]
+    found = {goal.args[1]}
+    while more := {below for above, below in bears if above in found} - found:
+        found |= more
+    return f"{goal.args[0]} would be on or in itself" if goal.args[0] in found else ""
+
+
+def _cramped(page: Page, root: Mapping[str, Value], scenarios: Sequence[Scenario]) -> list[Breach]:
+    """What is to be inside of what is too small for it, however it is turned."""
+    breaches = []
+    for goal in (goal for goal in page.goals if goal.predicate == "inside"):
+        thing, place = map(str, goal.args)
+        small = sum(not _fits(thing, place, scenario.params) for scenario in scenarios)
+        if small:
+            words = f"{thing!r} is too large for {place!r} in {small} of {len(scenarios)} scenarios"
+            breaches.append(Breach("page/fit", f"{_line(root, goal).place}: {words}."))
+    return breaches
+
+
+def _fits(thing: str, place: str, params: Mapping[str, Any]) -> bool:
+    """Whether a thing's two lesser extents are below the two greater ones of a space.
+
+    Of a vessel: below those of its mouth. That is needed, and not enough.
+    """
+    things = params["things"]
+    if things[thing].get("absent") or things.get(place, {}).get("absent"):
+        return True
+    wide = sorted(2 * half for half in footprint(things[thing]))
+    need = sorted((*wide, height_of(things[thing])))[:2]
+    if place in things:
+        room = sorted(2 * half for half in footprint(things[place]))
+    else:
+        fixture, _, name = place.partition(".")
+        spaces = build_fixture(fixture, params["fixtures"][fixture]).spaces
+        space = next(space for space in spaces if space.name == name)
+        room = sorted(b - a for a, b in zip(space.low, space.high, strict=True))[1:]
+    return all(n < r for n, r in zip(need, room, strict=True))
 
 
 def _crowded(task: Task, root: Mapping[str, Value]) -> list[Breach]:
