@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from fabrika import IntegrityError, Store, UsageError, run_scenarios
-from fabrika._combine import merge_stores, split_store
 from fabrika._verify import verify_store
 from fabrika.cli import main
+from fabrika.data._combine import merge_stores, split_store
 from fabrika.lines.toy import TASK
 from faults import forget
 

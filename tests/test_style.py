@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "fabrika"
 MODULES = sorted(SOURCE.rglob("*.py"))
 CORE = sorted([*SOURCE.glob("_*.py"), SOURCE / "testing.py"])
 CODE = sorted(path for name in ("src", "tests", "scripts") for path in (ROOT / name).rglob("*.py"))
-CORE_BUDGET = 5300
+CORE_BUDGET = 5205
 """Lines of the whole core. To raise it takes a reason; to need no raise is better. 2800 were
 without what makes runs safe: control plane, index, ledger, verify, repair and replay, which no run
 can do without."""

@@ -264,8 +264,8 @@ def merge(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     \b
     Example: fabrika merge runs/a runs/b --out runs/both
     """
-    from fabrika._combine import merge_stores
     from fabrika.cli._find import find_store
+    from fabrika.data._combine import merge_stores
 
     with Meter("merge", 0) as meter:
         sources = [find_store(folder, "train") for folder in folders]
@@ -287,8 +287,8 @@ def split(folder: Path, parts: int, out: Path, as_json: bool) -> None:
     \b
     Example: fabrika split runs/demos --parts 2 --out runs/halves
     """
-    from fabrika._combine import split_store
     from fabrika.cli._find import find_store
+    from fabrika.data._combine import split_store
 
     with Meter("split", 0) as meter:
         made = split_store(find_store(folder, "train"), parts, out, _progress(meter))
