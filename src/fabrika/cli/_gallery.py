@@ -217,8 +217,8 @@ def _measure(
         "picture": "",
         "video": "",
     }
-    said = {"experimental": remark(row, page)}
-    return {**row, **said, **_show(name, store, passed, out, stem)}
+    row["experimental"] = remark(row, page)
+    return {**row, **_show(name, store, passed, out, stem)}
 
 
 # -- the randomised range --------------------------------------------------------------------

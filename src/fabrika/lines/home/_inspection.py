@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fabrika._episode import Episode
-from fabrika._errors import ContractError
+from fabrika._errors import ContractError, UsageError
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
 from fabrika._signals import Array
@@ -68,7 +68,11 @@ def page_at(place: str) -> tuple[Page, Path] | None:
         path = path_of(place)
     if path is None:
         return None
-    page = read_page(path.read_text(), str(path))
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from error
+    page = read_page(text, str(path))
     return (page.on(robot.replace("_", "-")) if robot else page), path
 
 
@@ -118,8 +122,8 @@ def _never(page: Page, goal: Goal) -> str:
     within = [arg for arg in goal.args if isinstance(arg, float)]
     if goal.predicate in ("near", "upright", "lying") and any(w <= 0.0 for w in within):
         return "a tolerance is more than nothing"
-    solid = goal.predicate == "inside" and page.shapes.get(str(goal.args[1]), "cup") not in _HOLLOW
-    return f"{goal.args[1]} is not hollow" if solid else ""
+    shape = page.shapes.get(str(goal.args[1])) if goal.predicate == "inside" else None
+    return f"{goal.args[1]} is not hollow" if shape and shape not in _HOLLOW else ""
 
 
 def _against(page: Page, goal: Goal, other: Goal) -> str:
@@ -156,7 +160,7 @@ def _loop(page: Page, goal: Goal) -> str:
 
 
 def _cramped(page: Page, root: Mapping[str, Value], scenarios: Sequence[Scenario]) -> list[Breach]:
-    """What is to be inside of what is too small for it, however it is turned."""
+    """What is to be inside of what is too small for it."""
     breaches = []
     for goal in (goal for goal in page.goals if goal.predicate == "inside"):
         thing, place = map(str, goal.args)
@@ -170,7 +174,7 @@ def _cramped(page: Page, root: Mapping[str, Value], scenarios: Sequence[Scenario
 def _fits(thing: str, place: str, params: Mapping[str, Any]) -> bool:
     """Whether a thing's two lesser extents are below the two greater ones of a space.
 
-    Of a vessel: below those of its mouth. That is needed, and not enough.
+    Of a vessel: below those of its mouth. What passes so may still not fit.
     """
     things = params["things"]
     if things[thing].get("absent") or things.get(place, {}).get("absent"):
