@@ -112,6 +112,14 @@ def _all() -> Iterator[tuple[str, Instance]]:
         packet_crackers=b(0.20, 0.5, 0.055, 0.12, 0.16),
     )
     yield from _of(
+        "parcel",
+        "box",
+        parcel_small=b(0.90, 0.5, 0.24, 0.30, 0.18),
+        parcel_tall=b(1.30, 0.5, 0.22, 0.28, 0.24),
+        parcel_moving=b(1.60, 0.5, 0.28, 0.36, 0.22),
+        parcel_books=b(2.20, 0.5, 0.26, 0.32, 0.20),
+    )
+    yield from _of(
         "jar",
         "cylinder",
         jar_jam=r(0.55, 0.4, 0.036, 0.105),

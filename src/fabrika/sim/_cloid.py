@@ -22,7 +22,7 @@ from fabrika.sim._hand import (
     hand_sensors,
     hand_tendons,
 )
-from fabrika.sim._robot import Group, Hand, Neck, Pinch, Robot
+from fabrika.sim._robot import Flat, Group, Hand, Neck, Pinch, Robot
 
 _ARM = (
     # joint, kp, torque [Nm], armature, low, high [rad], speed [rad/s], home [rad]
@@ -43,6 +43,8 @@ _STRETCHED = (
     (0.60, 0.50, -0.80, 1.50, 0.85, -0.12, 0.90),
 )
 """The upper arm raised ahead, the wrist bent: further over an edge than both."""
+_ELBOW_WIDE = (0.75, 0.95, -0.60, 1.70, -0.30, 0.75, -0.55)
+"""The forearm comes from the side, over what is low."""
 _ASLANT = 0.65
 """How far the thumb then points up from across [rad]."""
 _PITCH = 0.26
@@ -233,6 +235,8 @@ def _hand(side: str) -> Hand:
         tip=(0.152, 0.033 if side == "left" else -0.033, 0.009),
         # The knuckles, and the back of the hand.
         faces=(((0.054, 0.0, 0.025), (1.0, 0.0, 0.0)), ((0.0, 0.0, -0.011), (0.0, 0.0, -1.0))),
+        # The knuckles: the palm's own side lies deeper than the forearm beside it.
+        flat=Flat(fingers=(0.3, *(CLOSED,) * 4, 1.3), face=((0.054, 0.0, 0.025), (1.0, 0.0, 0.0))),
         # Found by a sweep on a table: palm tilted by 15 degrees, the thumb under the middle finger,
         # fingers sent no further than where they meet, so that they do not roll what they hold.
         pinch=Pinch(
@@ -249,6 +253,7 @@ def _hand(side: str) -> Hand:
         bounds=(-0.045, 0.144, 0.042),
         postures=(_ELBOW_OUT, _ELBOW_UP),
         far=_STRETCHED,
+        wide=(_ELBOW_WIDE,),
         rest=(-0.95, 0.49, 1.31, 2.5, 0.87, 0.08, -0.9),
     )
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
+from fabrika.sim._both import both_arms
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._kinematics import Pose
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import yaw_rotation
-from fabrika.sim._reach import BEFORE, EXACT, UP, Act
+from fabrika.sim._reach import BEFORE, UP, Act
 from fabrika.sim._scene import height_of
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def _rehearse(
             rehearsal.hold(name, to, own.at, own.turn)
             rehearsal.pose({hands[side].fingers: np.array(w.grips[side].open)})
             rehearsal.pose({hands[to].fingers: np.array(grasp.open)})
-        posture = _solve(w, {side: one, to: two}, joints, drawn)
+        posture = both_arms(w, {side: one, to: two}, w.model.base(), joints, drawn)
         if posture is None:
             return None
         rehearsal.pose(posture)
@@ -264,22 +265,3 @@ def _rehearse(
         joints = {**joints, **posture}
         postures.append(posture)
     return _Meeting(grasp, taker, postures[0])
-
-
-def _solve(
-    w: Worker, palms: Mapping[str, Frame], joints: dict[str, Array], drawn: dict[str, Array]
-) -> dict[str, Array] | None:
-    """Torso and both arms that bring both palms there; None if they do not."""
-    base = w.model.base().inverse()
-    goals = {side: (base * palm).at for side, palm in palms.items()}
-    targets = {side: (goals[side], (base * palm).turn) for side, palm in palms.items()}
-    posture = {**w.limbs.joints, **drawn, **w._torso()}
-    # Without a torso one arm's joints have no say in the other's palm: one fails for both.
-    apart = [targets] if w.robot.torso else [{side: target} for side, target in targets.items()]
-    found: dict[str, Array] = {}
-    for some in apart:
-        solved = w.kinematics.bring(some, joints, posture, within=EXACT / 2, most=40)
-        if solved is None:
-            return None
-        found.update(solved)
-    return found

@@ -125,6 +125,15 @@ class Kinematics:
         As `solve`, in as many iterations as it takes; None after ``most``, or where it comes no
         nearer.
         """
+        if len(targets) > 1 and not self._robot.torso:
+            # No arm's joints have a say in another one's palm: solved as one, one fails for all.
+            apart: dict[str, Array] = {}
+            for side, target in targets.items():
+                one = self.bring({side: target}, joints, posture, within=within, most=most)
+                if one is None:
+                    return None
+                apart.update(one)
+            return apart
         span = self._span(tuple(targets))
         q, rest, last = span.join(joints), span.join(posture), 9.0
         for count in range(most):

@@ -7,7 +7,7 @@ gone behind anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import cos, hypot, pi, sin
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from fabrika._signals import Array
 from fabrika.sim._model import Frame
 from fabrika.sim._pose import turn_by, yaw_rotation
 from fabrika.sim._reach import MARGIN, UP, Act, Stand
-from fabrika.sim._robot import Hand
+from fabrika.sim._robot import Face, Hand
 from fabrika.sim._scene import footprint, height_of
 from fabrika.sim._stands import search
 
@@ -130,15 +130,17 @@ def deep(params: Any, turned: float, wide: float) -> float:
     return far
 
 
-def _palms(hand: Hand, way: Array, at: Array) -> Iterator[tuple[Frame, float]]:
+def palms_at(
+    hand: Hand, faces: Iterable[Face], way: Array, at: Array, rolls: Iterable[float] = ROLLS
+) -> Iterator[tuple[Frame, float]]:
     """Palms of which a face lies at a point, looking along ``way``; with their costs."""
-    for middle, out in hand.faces:
+    for middle, out in faces:
         n, thumb = np.array(out), np.array(hand.thumb)
         side = np.cross(thumb, n)
         own = np.stack([n, thumb, np.cross(n, thumb)], axis=1)
         if np.linalg.norm(side) < 0.5:  # the thumb's own side: the fingers up instead
             own = np.stack([n, [1.0, 0.0, 0.0], np.cross(n, [1.0, 0.0, 0.0])], axis=1)
-        for roll in ROLLS:
+        for roll in rolls:
             up = turn_by(roll * way) @ UP
             turn = np.stack([way, up, np.cross(way, up)], axis=1) @ own.T
             yield Frame(at - turn @ np.array(middle), turn), 0.05 * abs(roll)
@@ -162,7 +164,7 @@ def _find(worker: Worker, name: str, place: str, turns: tuple[float, ...]) -> _P
             if side in worker.holds:
                 continue
             for high in (h for h in HEIGHTS if h < height_of(params)):
-                for palm, cost in _palms(hand, way, behind + high * UP):
+                for palm, cost in palms_at(hand, hand.faces, way, behind + high * UP):
                     # The middle of the way is to be where it is best.
                     middle = Frame(palm.at + 0.5 * far * way, palm.turn)
                     cost += 2 * (high - HEIGHTS[0]) + 0.5 * abs(turned)

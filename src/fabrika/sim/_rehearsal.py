@@ -17,6 +17,8 @@ from fabrika._signals import Array
 from fabrika.sim._robot import Robot, compile_mjcf, driven_joints
 
 _ALL = 0xFFFF
+_ALL_HANDS = 1000
+"""Number of a hand that stands for all of them."""
 _SELF = 0.004
 """What has to stay free between parts of the robot [m]: its own joints are known well."""
 
@@ -98,11 +100,15 @@ class Rehearsal:
     def hold(self, body: str, side: str, position: Array, rotation: Array) -> None:
         """From now on a free body goes with a palm, there in its frame: (3,) [m], (3, 3).
 
-        What it touches, the robot touches.
+        What it touches, the robot touches. What two hands hold goes with the last, and may touch
+        both.
         """
         address, palm = self._addresses[body], self._palms[side]
+        both = body in self._held and self._held[body][1] != palm
         self._held[body] = address, palm, position.copy(), rotation.copy()
         self._own(body, self._hand[palm])
+        if both:
+            self._near[self._bodies[body]] = _ALL_HANDS
 
     def let_go(self, *bodies: str) -> None:
         """These go with a palm no more; nothing does if none is named."""
@@ -147,7 +153,8 @@ class Rehearsal:
         both = self._mine[one] & self._mine[two]
         limit = np.minimum(limits[one], limits[two])
         limit = np.where(both, np.minimum(limit, own), limit)
-        same = both & (self._near[one] == self._near[two]) & (self._near[one] >= 0)
+        a, b = self._near[one], self._near[two]
+        same = both & (((a == b) & (a >= 0)) | (a + b > _ALL_HANDS - 1))
         return not ((contact.dist < limit) & ~same).any()
 
     def _collide(self, margin: float, *, wide: bool = False) -> None:

@@ -67,6 +67,19 @@ class Pinch:
     they are not said."""
 
 
+Face = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Middle of a flat side [m], and the unit vector out of it, in the palm's frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """What a hand presses on the side of a thing with that two hands carry."""
+
+    fingers: tuple[float, ...]
+    """Fingers' positions then."""
+    face: Face
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hand:
     """One hand: where its palm and its fingertips are."""
@@ -106,9 +119,10 @@ class Hand:
     """Fingers' positions to press a button; empty if it cannot."""
     tip: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """What then presses, in the palm's frame; it points along x [m]."""
-    faces: tuple[tuple[tuple[float, float, float], tuple[float, float, float]], ...] = ()
-    """Where the closed hand is flat, and pushes: middle of each face [m], and the unit vector out
-    of it, in the palm's frame; none if it cannot."""
+    faces: tuple[Face, ...] = ()
+    """Where the closed hand is flat, and pushes; none if it cannot."""
+    flat: Flat | None = None
+    """How it presses on one side of what two hands carry; None if it cannot."""
     pinch: Pinch | None = None
     """How it takes things from above; None if it cannot."""
     bounds: tuple[float, float, float] = (-0.05, 0.15, 0.05)
@@ -118,6 +132,8 @@ class Hand:
     """Arm's positions that spare joints are drawn to when it reaches, the usual one first."""
     far: tuple[tuple[float, ...], ...] = ()
     """Those for what lies deep, where the usual ones reach nothing."""
+    wide: tuple[tuple[float, ...], ...] = ()
+    """Those with the elbow far out, for what two hands carry."""
     rest: tuple[float, ...] = ()
     """Arm's positions when it has nothing to do: close to the body, above the furniture."""
 

@@ -175,6 +175,12 @@ class Limbs:
         self._poses.update(targets)
         return far
 
+    def lead(self, palms: Mapping[str, Pose]) -> None:
+        """The commanded palms to poses close by, at once."""
+        solved, _ = self.kinematics.solve(palms, self.joints, self._posture)
+        self.joints.update(solved)
+        self._poses.update({side: self.kinematics.palm(self.joints, side) for side in palms})
+
     def _share(self, goal: Signals) -> float:
         """What share of a step to joint positions is done in this tick: no joint races or jerks."""
         step = np.concatenate([(v - self.joints[n]) / self._most[n] for n, v in goal.items()])

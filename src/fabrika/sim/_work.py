@@ -14,6 +14,7 @@ import numpy as np
 
 from fabrika._signals import Array
 from fabrika.sim._aside import set_aside, waits_well
+from fabrika.sim._both import carry_both, takes_both
 from fabrika.sim._drum import BARRED, barred
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
@@ -103,6 +104,15 @@ class Worker(Fitter):
         """Give a held thing from one hand to another, in the air."""
         self.watch(name)
         return hand_over(self, name, to)
+
+    def takes_both(self, name: str) -> bool:
+        """Whether a thing is too wide for each hand, and two hands can carry it."""
+        return takes_both(self, name)
+
+    def carry_both(self, name: str, to: Callable[[], Surface]) -> Act:
+        """Bring a thing to a surface with both hands, and let go of it."""
+        self.watch(name)
+        return carry_both(self, name, to)
 
     def set_aside(self, side: str) -> Act:
         """Hold what a hand has at the robot's side, out of the other arm's way."""

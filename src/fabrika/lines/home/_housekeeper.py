@@ -31,6 +31,8 @@ _PATIENCE = 3
 """Times that one step may fail."""
 _JOINING = ("inserted", "threaded")
 _ATOP = ("stacked", "covers")
+_BY_TWO = ("on", "stacked")
+"""Predicates that two hands bring a thing for which is too wide for one."""
 _BRINGING = ("on", "inside", *_ATOP, *_JOINING)
 """Predicates that a thing is brought somewhere for."""
 
@@ -375,6 +377,11 @@ def _bring(
             if below and not _holds(goal, worker):
                 yield from _bring(worker, goal.predicate, place, str(goal.args[1]), page)
     shut = _shut(worker, place) if "." in place else ""
+    if how in _BY_TWO and worker.takes_both(thing):
+        if not worker.holds:
+            words = f"carry {_said(worker, thing)} to {_said(worker, place)} with both hands"
+            yield Step(words, lambda: worker.carry_both(thing, lambda: worker.where(how, place)))
+        return
     if thing not in worker.holds.values():
         if shut:
             yield _opening(worker, shut)

@@ -28,7 +28,8 @@ def companions(worker: Worker, goal: Goal, unfinished: Iterator[Goal]) -> Iterat
         return
     end, here = _place(worker, str(goal.args[1])), worker.model.stand()[:2]
     for other in unfinished:
-        if other.predicate in TOGETHER and other.args[0] != goal.args[0]:
+        wide = worker.takes_both(str(other.args[0]))
+        if other.predicate in TOGETHER and other.args[0] != goal.args[0] and not wide:
             thing, place = map(str, other.args[:2])
             start, there = worker.model.thing(thing).at[:2], _place(worker, place)
             one_way = _far(here, start, there, end)
