@@ -179,7 +179,7 @@ class Limbs:
         """The commanded palms to poses close by, at once."""
         solved, _ = self.kinematics.solve(palms, self.joints, self._posture)
         self.joints.update(solved)
-        self._poses.update({side: self.kinematics.palm(self.joints, side) for side in palms})
+        self._poses.update(palms)  # and not where they came to: they would drift
 
     def _share(self, goal: Signals) -> float:
         """What share of a step to joint positions is done in this tick: no joint races or jerks."""
