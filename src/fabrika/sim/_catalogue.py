@@ -114,7 +114,9 @@ def _all() -> Iterator[tuple[str, Instance]]:
     yield from _of(
         "parcel",
         "box",
-        parcel_small=b(0.90, 0.5, 0.24, 0.30, 0.18),
+        parcel_small=b(0.50, 0.5, 0.18, 0.20, 0.16),
+        parcel_shoes=b(0.70, 0.5, 0.20, 0.24, 0.18),
+        parcel_gift=b(0.60, 0.5, 0.20, 0.20, 0.20),
         parcel_tall=b(1.30, 0.5, 0.22, 0.28, 0.24),
         parcel_moving=b(1.60, 0.5, 0.28, 0.36, 0.22),
         parcel_books=b(2.20, 0.5, 0.26, 0.32, 0.20),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fabrika._signals import Array
-from fabrika.sim._both import both_arms
+from fabrika.sim._both_ways import both_arms
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
 from fabrika.sim._kinematics import Pose

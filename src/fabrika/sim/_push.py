@@ -133,7 +133,12 @@ def deep(params: Any, turned: float, wide: float) -> float:
 def palms_at(
     hand: Hand, faces: Iterable[Face], way: Array, at: Array, rolls: Iterable[float] = ROLLS
 ) -> Iterator[tuple[Frame, float]]:
-    """Palms of which a face lies at a point, looking along ``way``; with their costs."""
+    """Palms of which a face lies at a point, looking along ``way``; with their costs.
+
+    ``way``: (3,) unit vector, not upright.
+    """
+    rise = UP - (UP @ way) * way
+    rise /= np.linalg.norm(rise)
     for middle, out in faces:
         n, thumb = np.array(out), np.array(hand.thumb)
         side = np.cross(thumb, n)
@@ -141,7 +146,7 @@ def palms_at(
         if np.linalg.norm(side) < 0.5:  # the thumb's own side: the fingers up instead
             own = np.stack([n, [1.0, 0.0, 0.0], np.cross(n, [1.0, 0.0, 0.0])], axis=1)
         for roll in rolls:
-            up = turn_by(roll * way) @ UP
+            up = turn_by(roll * way) @ rise
             turn = np.stack([way, up, np.cross(way, up)], axis=1) @ own.T
             yield Frame(at - turn @ np.array(middle), turn), 0.05 * abs(roll)
 

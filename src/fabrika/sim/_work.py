@@ -14,7 +14,8 @@ import numpy as np
 
 from fabrika._signals import Array
 from fabrika.sim._aside import set_aside, waits_well
-from fabrika.sim._both import carry_both, takes_both
+from fabrika.sim._both import carry_both
+from fabrika.sim._both_ways import takes_both
 from fabrika.sim._drum import BARRED, barred
 from fabrika.sim._grasps import LOW, Grasp
 from fabrika.sim._grasps_parallel import ways_to_hold
