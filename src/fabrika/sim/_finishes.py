@@ -1,8 +1,8 @@
 """Finishes of a room's furniture, and tints of its things: what a look draws of them.
 
 A fixture has *surfaces*: its body, and what its builder marks by a geom's ``material``: top,
-front, inside, stand, trim, handle. Each has a colour and a pattern. There is one picture of each
-pattern for the whole room, nearly white, which every surface of it dyes.
+front, inside, stand, trim, handle. Each has a colour and a pattern. Of wood and
+of stone there is one picture for the whole room, nearly white, which every surface of it dyes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ Finish = Mapping[str, Any]
 """Its ``pattern`` and ``rgb``: plain data."""
 _SIDE = 128
 """Texels along each side of a pattern's picture."""
-_MADE = {"plain": (0.1, 0), "wood": (0.1, 1), "stone": (0.3, 2), "metal": (0.6, 1)}
-"""How much of a light each pattern mirrors, and its pictures in a metre."""
+_MADE = {"plain": (0.1, 0), "wood": (0.1, 1), "stone": (0.3, 2), "metal": (0.6, 0)}
+"""How much of a light each pattern mirrors, and its pictures in a metre; 0: it has none."""
+_HIDDEN = ("inside", "handle")
+"""Surfaces in many small pieces, that have a colour alone: each picture costs time to draw."""
 
 _WOOD: Palette = (
     ("wood", 0.80, 0.64, 0.46), ("wood", 0.88, 0.74, 0.56), ("wood", 0.52, 0.37, 0.26),
@@ -149,7 +151,7 @@ def finish_materials(fixtures: Mapping[str, Params]) -> str:
             pattern, rgb = finish["pattern"], " ".join(f"{v:.3g}" for v in finish["rgb"])
             specular, often = _MADE[pattern]
             text += f'<material name="{name}.{surface}" rgba="{rgb} 1" specular="{specular}"'
-            if often:
+            if often and surface not in _HIDDEN:
                 woven.add(pattern)
                 text += f' texture="finish.{pattern}" texuniform="true" texrepeat="{often} {often}"'
             text += "/>"
@@ -180,8 +182,6 @@ def _light(rng: np.random.Generator, pattern: str) -> Array:
     if pattern == "stone":
         grains = rng.uniform(0.0, 1.0, (_SIDE, _SIDE))
         return np.asarray(0.93 - 0.25 * (grains < 0.06) + 0.07 * (grains > 0.9))
-    if pattern == "metal":
-        return np.asarray(np.tile(rng.uniform(0.96, 1.0, (_SIDE, 1)), _SIDE))
     turn, waves = 2 * np.pi * np.arange(_SIDE) / _SIDE, rng.uniform(0.0, 2 * np.pi, 5)
     across = turn[None, :] + 0.12 * np.sin(turn[:, None] + waves[0])
     light = 0.92 + rng.uniform(-0.03, 0.03, _SIDE)[None, :]
