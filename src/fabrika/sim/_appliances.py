@@ -42,7 +42,8 @@ def oven(name: str, p: Params) -> Fixture:
     """Built in at ``base``: a drop-down door and one rack."""
     made, (w, d) = Fixture(), (p["width"], p["depth"])
     low, high = p["base"], p["base"] + p["height"]
-    made.geoms = case(w, d, low, high) + block((-d, -w / 2, 0), (-0.02, w / 2, low))
+    made.geoms = case(w, d, low, high)
+    made.geoms += block((-d, -w / 2, 0), (-0.02, w / 2, low), material="stand")
     add_board(made, name, "rack", w, d, low + 0.40 * p["height"], 0.5 * p["height"] - WALL)
     made.spaces.append(Space("inside", name, (-d, -w / 2, low), (0.0, w / 2, high)))
     add_drop_door(made, name, p, w, low, high)
@@ -54,7 +55,7 @@ def microwave(name: str, p: Params) -> Fixture:
     made, (w, d) = Fixture(), (p["width"], p["depth"])
     low, high, panel = p["base"], p["base"] + p["height"], 0.10
     wide = w - panel
-    made.geoms = block((-d, -w / 2, 0), (-0.02, w / 2, low))
+    made.geoms = block((-d, -w / 2, 0), (-0.02, w / 2, low), material="stand")
     shift = panel / 2
     made.geoms += case(wide, d, low, high, y=shift)
     add_side_door(made, name, {**p, "hinge": "left"}, wide, low, high, shift)
@@ -92,7 +93,8 @@ def washer(name: str, p: Params) -> Fixture:
     made, (w, d) = Fixture(), (p["width"], p["depth"])
     low, high = p["base"], p["base"] + p["height"]
     r, z, sides = p["drum"], low + 0.52 * p["height"], 12
-    made.geoms = block((-d, -w / 2, 0), (0, w / 2, low)) + case(w, d, low, high)
+    made.geoms = block((-d, -w / 2, 0), (0, w / 2, low), material="stand")
+    made.geoms += case(w, d, low, high)
     thick, length = 0.01, d - 0.08
     wide = (r + thick) * tan(pi / sides)
     for side in range(sides):
@@ -103,8 +105,10 @@ def washer(name: str, p: Params) -> Fixture:
             size=f"{length / 2:.6g} {wide:.6g} {thick / 2:.6g}",
             pos=f"{-length / 2 - 0.01:.6g} {y:.6g} {z + up:.6g}",
             xyaxes=f"1 0 0 0 {-sin(a):.6g} {cos(a):.6g}",
+            material="inside",
         )
-    made.geoms += block((-length - 0.02, -r, z - r), (-length - 0.01, r, z + r))
+    end = (-length - 0.02, -r, z - r), (-length - 0.01, r, z + r)
+    made.geoms += block(*end, material="inside")
     made.spaces.append(Space("inside", name, (-length, -r, z - r), (0.0, r, z + r)))
     # The lowest panel, in the front of the drum.
     add_spot(made, name, "drum", (-0.20, 0.0, z - r), (0.16, 0.045), 2 * r)
@@ -120,7 +124,7 @@ def coffee(name: str, p: Params) -> Fixture:
     """
     made, (w, d) = Fixture(), (p["width"], p["depth"])
     low, high, x0 = p["base"], p["base"] + p["height"], -0.24
-    made.geoms = block((-d, -w / 2, 0), (0, w / 2, low))
+    made.geoms = block((-d, -w / 2, 0), (0, w / 2, low), material="stand")
     made.geoms += block((-d, -w / 2, low), (x0, w / 2, high))
     deep, half, head = 0.018, 0.055, high - 0.10
     middle, floor = -0.09, high - deep

@@ -15,6 +15,9 @@ from fabrika.sim._joinery import Fixture, Params, mark
 
 _BITS = 'contype="32" conaffinity="31" '
 """Collision bits: with things and robots, never with another fixture or a part of one."""
+_METAL = [0.35, 0.36, 0.38, 1.0]
+"""Colour of handles that no look has finished."""
+_SURFACE = re.compile(r' material="(\w+)"')
 
 FIXTURES: Mapping[str, Callable[[str, Params], Fixture]] = {
     "bench": furniture.bench,
@@ -96,21 +99,30 @@ def build_fixture(name: str, params: Params) -> Fixture:
 
 
 def fixture(name: str, params: Params) -> str:
-    """The MJCF body of a fixture at ``pos`` (x, y) [m], ``yaw`` [rad], its panels in ``rgba``.
+    """The MJCF body of a fixture at ``pos`` (x, y) [m], ``yaw`` [rad], in one colour, ``rgba``.
+
+    Its ``finish``, if a look has drawn one, says how each surface is made instead.
 
     Bodies without shape mark, for trackers, the spots that do not move, as "fixture.spot", and the
     handles of parts, as "joint.handle".
     """
     x, y = params["pos"]
-    colour = " ".join(f"{value:.3g}" for value in params["rgba"])
+    finish = params.get("finish", {})
 
-    def finish(match: re.Match[str]) -> str:
-        text = match.group()
+    def skin(surface: str) -> str:
+        if finish:
+            known = {"trim": "handle"}.get(surface, surface)
+            return f'material="{name}.{known}" '
+        colour = _METAL if surface == "handle" else params["rgba"]
+        return f'rgba="{" ".join(f"{value:.3g}" for value in colour)}" '
+
+    def paint(match: re.Match[str]) -> str:
+        found = _SURFACE.search(match.group())
+        text = _SURFACE.sub("", match.group())
         bits = "" if "contype=" in text else _BITS
-        paint = "" if "rgba=" in text else f'rgba="{colour}" '
-        return text.replace("<geom ", f"<geom {paint}{bits}")
+        return text.replace("<geom ", f"<geom {skin(found[1] if found else 'body')}{bits}")
 
     made = build_fixture(name, params)
-    inner = re.sub("<geom [^>]*>", finish, made.geoms)
+    inner = re.sub("<geom [^>]*>", paint, made.geoms)
     inner += "".join(mark(f"{name}.{s.name}", s.middle) for s in made.spots if s.body == name)
     return f'<body name="{name}" pos="{x} {y} 0" euler="0 0 {params["yaw"]}">{inner}</body>'

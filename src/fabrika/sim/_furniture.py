@@ -23,7 +23,7 @@ from fabrika.sim._shapes import block, geom
 def counter(name: str, p: Params) -> Fixture:
     """A plate of 4 cm on two side panels set back, so that a robot's base fits under it."""
     made, (w, d, h) = Fixture(), (p["width"], p["depth"], p["height"])
-    made.geoms = block((-d, -w / 2, h - 0.04), (0, w / 2, h))
+    made.geoms = block((-d, -w / 2, h - 0.04), (0, w / 2, h), material="top")
     for s in (-1, 1):
         inner, outer = sorted((s * (w / 2 - 0.02), s * w / 2))
         made.geoms += block((-d, inner, 0), (-0.25, outer, h - 0.04))
@@ -34,7 +34,7 @@ def counter(name: str, p: Params) -> Fixture:
 def table(name: str, p: Params) -> Fixture:
     """A plate of 4 cm on four legs."""
     made, (w, d, h) = Fixture(), (p["width"], p["depth"], p["height"])
-    made.geoms = block((-d, -w / 2, h - 0.04), (0, w / 2, h))
+    made.geoms = block((-d, -w / 2, h - 0.04), (0, w / 2, h), material="top")
     for x in (-d + 0.04, -0.04):
         for y in (-w / 2 + 0.04, w / 2 - 0.04):
             made.geoms += block((x - 0.02, y - 0.02, 0), (x + 0.02, y + 0.02, h - 0.04))
@@ -98,19 +98,20 @@ def sink(name: str, p: Params) -> Fixture:
         ((x0, -w / 2), (x1, -bw)),
         ((x0, bw), (x1, w / 2)),
     ):
-        made.geoms += block((*low, h - 0.04), (*high, h))
+        made.geoms += block((*low, h - 0.04), (*high, h), material="top")
     floor = h - deep
-    made.geoms += block((x0, -bw, floor - t), (x1, bw, floor))
-    made.geoms += block((x0 - t, -bw, floor - t), (x0, bw, h - 0.04))
-    made.geoms += block((x1, -bw, floor - t), (x1 + t, bw, h - 0.04))
-    made.geoms += block((x0, -bw - t, floor - t), (x1, -bw, h - 0.04))
-    made.geoms += block((x0, bw, floor - t), (x1, bw + t, h - 0.04))
+    basin = {"material": "inside"}
+    made.geoms += block((x0, -bw, floor - t), (x1, bw, floor), **basin)
+    made.geoms += block((x0 - t, -bw, floor - t), (x0, bw, h - 0.04), **basin)
+    made.geoms += block((x1, -bw, floor - t), (x1 + t, bw, h - 0.04), **basin)
+    made.geoms += block((x0, -bw - t, floor - t), (x1, -bw, h - 0.04), **basin)
+    made.geoms += block((x0, bw, floor - t), (x1, bw + t, h - 0.04), **basin)
     for s in (-1, 1):
         inner, outer = sorted((s * (w / 2 - 0.02), s * w / 2))
         made.geoms += block((-d, inner, 0), (-0.25, outer, h - 0.04))
     tap = ((-d + 0.06, 0, h), (-d + 0.06, 0, h + 0.25), (-d + 0.18, 0, h + 0.25))
     for a, b in pairwise(tap):
-        made.geoms += geom("capsule", size="0.012", fromto=six(a, b))
+        made.geoms += geom("capsule", size="0.012", fromto=six(a, b), material="trim")
     add_spot(made, name, "basin", (-d / 2, 0.0, floor), (bd - 0.02, bw - 0.02), 0.5)
     aside = (w / 2 - bw) / 2
     for s, word in ((1, "left"), (-1, "right")):
@@ -129,7 +130,7 @@ def hook(name: str, p: Params) -> Fixture:
     made, h = Fixture(), p["height"]
     made.geoms = block((-0.009, -0.03, h - 0.03), (0, 0.03, h + 0.03))
     root, tip, r = (0.0, 0.0, h), (0.085, 0.0, h + 0.010), 0.004
-    made.geoms += geom("capsule", size=r, fromto=six(root, tip))
+    made.geoms += geom("capsule", size=r, fromto=six(root, tip), material="trim")
     made.spaces.append(Space("peg", name, (0.0, -0.02, h - 0.12), (0.09, 0.02, h + 0.04)))
     # Its middle is where a ring slides neither off its tip nor to the wall.
     top = h + 0.010 * 0.06 / 0.085 + r

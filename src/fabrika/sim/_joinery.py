@@ -97,14 +97,13 @@ class Fixture:
     """One fixture, built."""
 
     geoms: str = ""
-    """Children of its own body: geoms, and the bodies that move."""
+    """Children of its own body: geoms, and the bodies that move. A geom's ``material`` says which
+    of its fixture's surfaces it is, see ``_finishes``; its body, if there is none."""
     spots: list[Spot] = field(default_factory=list)
     spaces: list[Space] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
 
 
-METAL = "0.35 0.36 0.38 1"
-"""Colour of handles."""
 BAR = 0.007
 """Radius of a handle's bar [m]."""
 CLEARANCE = 0.045
@@ -128,13 +127,13 @@ WALL = 0.018
 
 
 def handle_bar(part: Part, length: float) -> str:
-    """A bar on two posts that go back to the panel: grey."""
+    """A bar on two posts that go back to the panel."""
     at, along, away = (np.array(v) for v in (part.handle, part.bar, part.out))
     ends = [at + s * along * length / 2 for s in (-1, 1)]
-    text = geom("capsule", size=BAR, fromto=six(*ends), mass=0.15, rgba=METAL)
+    text = geom("capsule", size=BAR, fromto=six(*ends), mass=0.15, material="handle")
     for end in ends:
         post = six(end, end - away * (CLEARANCE - 0.004))
-        text += geom("capsule", size=0.8 * BAR, fromto=post, mass=0.03, rgba=METAL)
+        text += geom("capsule", size=0.8 * BAR, fromto=post, mass=0.03, material="handle")
     return text
 
 
@@ -214,7 +213,7 @@ def add_board(
 ) -> None:
     """A shelf between the sides of a case, its top at ``z``."""
     y = w / 2 - WALL
-    made.geoms += block((-d + WALL, -y, z - 0.012), (-0.02, y, z))
+    made.geoms += block((-d + WALL, -y, z - 0.012), (-0.02, y, z), material="inside")
     add_spot(made, name, spot, (-d / 2, 0.0, z), (d / 2 - 0.03, y - 0.02), room)
 
 
@@ -243,7 +242,8 @@ def add_side_door(
         bar=(0.0, 0.0, 1.0),
         out=(1.0, 0.0, 0.0),
     )
-    panel = block((0, min(0, -s * w), 0), (t, max(0, -s * w), h), mass=p["mass"])
+    low_y, high_y = sorted((0.0, -s * w))
+    panel = block((0, low_y, 0), (t, high_y, h), mass=p["mass"], material="front")
     seal = magnet((0.0062, edge, h - 0.05))
     made.geoms += strike((-0.0042, side + edge, high - 0.05))
     geoms = panel + seal + handle_bar(part, min(0.22, 0.5 * h))
@@ -263,7 +263,7 @@ def add_drop_door(made: Fixture, name: str, p: Params, w: float, low: float, hig
         bar=(0.0, 1.0, 0.0),
         out=(1.0, 0.0, 0.0),
     )
-    panel = block((0, -w / 2, 0), (t, w / 2, h), mass=p["mass"])
+    panel = block((0, -w / 2, 0), (t, w / 2, h), mass=p["mass"], material="front")
     seal = magnet((0.0062, 0.3 * w, h - 0.03))
     made.geoms += strike((-0.0042, 0.3 * w, high - 0.03))
     geoms = panel + seal + handle_bar(part, 0.5 * w)
@@ -289,15 +289,16 @@ def add_lid(
         out=(0.0, 0.0, 1.0),
         covers=covers,
     )
-    text = block((0, -w / 2, h - t), (d, w / 2, h), mass=0.12)
-    text += block((d - t, -w / 2, 0), (d, w / 2, h - t), mass=0.03)
+    hood, bar = {"material": "front"}, {"material": "handle"}
+    text = block((0, -w / 2, h - t), (d, w / 2, h), mass=0.12, **hood)
+    text += block((d - t, -w / 2, 0), (d, w / 2, h - t), mass=0.03, **hood)
     for y in (-w / 2, w / 2 - t):
-        text += block((0, y, 0), (d - t, y + t, h - t), mass=0.04)
+        text += block((0, y, 0), (d - t, y + t, h - t), mass=0.04, **hood)
     x, y, z = part.handle[0], w / 2 - 0.012, part.handle[2]
-    text += geom("capsule", size=BAR, fromto=six((x, -y, z), (x, y, z)), mass=0.08, rgba=METAL)
+    text += geom("capsule", size=BAR, fromto=six((x, -y, z), (x, y, z)), mass=0.08, **bar)
     for side in (-y, y):
         ends = six((x, side, z), (d, side, z))
-        text += geom("capsule", size=BAR, fromto=ends, mass=0.02, rgba=METAL)
+        text += geom("capsule", size=BAR, fromto=ends, mass=0.02, **bar)
     add_part(made, part, 1.75, text, damping=0.2, frictionloss=0.6, armature=2e-3, **_STAYS)
 
 
@@ -320,14 +321,16 @@ def add_drawer(
         bar=(0.0, 1.0, 0.0),
         out=(1.0, 0.0, 0.0),
     )
-    text = block((-d, -y, 0), (0, y, t), mass=0.4 * mass)
+    box: Params = {"material": "inside"}
+    text = block((-d, -y, 0), (0, y, t), mass=0.4 * mass, **box)
     for low, high in ((-y, -y + t), (y - t, y)):
-        text += block((-d, low, t), (0, high, h), mass=0.1 * mass)
-    text += block((-d, -y + t, t), (-d + t, y - t, h), mass=0.1 * mass)
-    text += block((0, -y - over, -over), (0.016, y + over, h + 2 * over), mass=0.3 * mass)
-    made_of = text + handle_bar(part, min(0.16, 0.4 * w))
+        text += block((-d, low, t), (0, high, h), mass=0.1 * mass, **box)
+    text += block((-d, -y + t, t), (-d + t, y - t, h), mass=0.1 * mass, **box)
+    panel = {"mass": 0.3 * mass, "material": "front" if front else "inside"}
+    text += block((0, -y - over, -over), (0.016, y + over, h + 2 * over), **panel)
+    text += handle_bar(part, min(0.16, 0.4 * w))
     physics: Params = {"frictionloss": 3, "damping": 6, "armature": 0.1}
-    add_part(made, part, 0.8 * d, made_of, **physics, **_STAYS)
+    add_part(made, part, 0.8 * d, text, **physics, **_STAYS)
     word = name.rpartition("_")[2]
     add_spot(made, name, word, (-d / 2, 0.0, t), (d / 2 - 0.03, y - 0.03), h)
     made.spaces.append(Space(word, name, (-d, -y, 0.0), (0.0, y, h + 0.05)))
@@ -347,7 +350,8 @@ def add_button(made: Fixture, name: str, at: Vector) -> None:
         bar=(1.0, 0.0, 0.0),
         out=(1.0, 0.0, 0.0),
     )
-    face = geom("cylinder", size="0.015 0.004", pos="0.006 0 0", zaxis="1 0 0", mass=0.01)
+    made_of = {"mass": 0.01, "material": "trim"}
+    face = geom("cylinder", size="0.015 0.004", pos="0.006 0 0", zaxis="1 0 0", **made_of)
     spring = f"{3 * c * peak * dip:.6g} {-1.5 * c * (peak + dip):.6g} {c:.6g}"
     add_part(made, part, 0.004, face, stiffness=spring, damping=4, armature=0.02)
 
@@ -367,10 +371,9 @@ def add_knob(made: Fixture, name: str, at: Vector, p: Params) -> None:
         bar=(0.0, 0.0, 1.0),
         out=(1.0, 0.0, 0.0),
     )
-    disc = geom(
-        "cylinder", size="0.022 0.0045", pos="0.0055 0 0", zaxis="1 0 0", mass=0.03, rgba=METAL
-    )
-    wing = block((0.010, -0.009, -0.023), (0.040, 0.009, 0.023), mass=0.03, rgba=METAL)
+    made_of = {"mass": 0.03, "material": "handle"}
+    disc = geom("cylinder", size="0.022 0.0045", pos="0.0055 0 0", zaxis="1 0 0", **made_of)
+    wing = block((0.010, -0.009, -0.023), (0.040, 0.009, 0.023), **made_of)
     physics: Params = {"frictionloss": 0.1, "damping": 0.02, "armature": 2e-3}
     start = float(p.get("turned", {}).get(name, 0.0))
     add_part(made, part, pi / 2, disc + wing, start=start, **physics, **_STAYS)

@@ -15,6 +15,7 @@ from fabrika._errors import ResourceError, UnknownNameError, UsageError
 from fabrika._scenario import Scenario
 from fabrika._signals import Array
 from fabrika.sim._decor import Ornament, add_decor, draw_decor
+from fabrika.sim._finishes import furnish, weave
 from fabrika.sim._kitchen import sample_look
 from fabrika.sim._robot import compile_mjcf
 
@@ -69,7 +70,12 @@ class Pictures:
         params, rng = dict(scenario.params), np.random.default_rng(scenario.seed(f"look {look}"))
         if look:
             params["look"] = sample_look(rng)
+        # By itself: what a look draws beside it does not depend on what a room has.
+        finishing = np.random.default_rng(scenario.seed(f"finishes {look}"))
+        if look and "fixtures" in params:
+            params |= furnish(finishing, params, scenario.instruction)
         self._model = compile_mjcf(self._document(params, True), scenario.task)
+        weave(finishing, self._model)
         for camera, offset in params["view"].items():
             if look:
                 offset = rng.uniform(-_SHIFT, _SHIFT, 3)

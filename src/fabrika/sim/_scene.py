@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fabrika._errors import ContractError
 from fabrika._signals import Array
+from fabrika.sim._finishes import finish_materials
 from fabrika.sim._fixtures import build_fixture, fixture
 from fabrika.sim._joinery import Params, Spot
 from fabrika.sim._kitchen import kitchen_materials, lamp
@@ -249,7 +250,7 @@ def scene(params: Params, looks: bool) -> Stage:
     bodies += "".join(fixture(name, p) for name, p in params["fixtures"].items())
     bodies += "".join(thing(name, p, looks) for name, p in params["things"].items())
     return Stage(
-        assets=kitchen_materials(params, looks),
+        assets=kitchen_materials(params, looks) + finish_materials(params["fixtures"]),
         bodies=bodies + _EYE,
         visual=visual(0.05 + look["light"]["ambient"], 0.3) if looks else "",
     )
