@@ -14,12 +14,13 @@ from fabrika.lines.home._goals import AT, at, moment
 from fabrika.lines.home._page import read_page
 from fabrika.lines.home.pages import OWN
 from fabrika.sim import CLOID_CLASS, draw_fixture, places
-from fabrika.sim._push import NEAR, WIDE, _palms, deep
+from fabrika.sim._push import NEAR, WIDE, deep, palms_at
 
 PAGE = (OWN / "push-box.yaml").read_text()
 BOX = {"kind": "crate", "depth": 0.22, "width": 0.30, "height": 0.12}
 SIZES = st.floats(0.05, 0.4)
 ANGLES = st.floats(-3.1, 3.1)
+UP = np.array([0.0, 0.0, 1.0])
 
 
 @given(SIZES, SIZES, ANGLES)
@@ -36,11 +37,14 @@ def test_a_flat_hand_touches_a_box_and_is_not_in_it(depth: float, width: float, 
     assert inside(far - 0.006) and not inside(far + 0.006)
 
 
-@given(ANGLES)
-def test_the_face_of_a_palm_lies_where_it_pushes_and_looks_that_way(angle: float) -> None:
-    way, point = np.array([np.cos(angle), np.sin(angle), 0.0]), np.array([0.4, 0.1, 0.8])
+@given(ANGLES, st.floats(-1.2, 1.2))
+def test_the_face_of_a_palm_lies_where_it_pushes_and_looks_that_way(
+    angle: float, slope: float
+) -> None:
+    level = np.array([np.cos(angle), np.sin(angle), 0.0])
+    way, point = np.cos(slope) * level - np.sin(slope) * UP, np.array([0.4, 0.1, 0.8])
     for hand in CLOID_CLASS.hands.values():
-        found = list(_palms(hand, way, point))
+        found = list(palms_at(hand, hand.faces, way, point))
         assert len(found) >= 16
         for palm, _ in found:
             np.testing.assert_allclose(palm.turn @ palm.turn.T, np.eye(3), atol=1e-9)
