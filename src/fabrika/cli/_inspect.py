@@ -86,7 +86,8 @@ def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None
     from fabrika import testing
     from fabrika._registry import known
     from fabrika._registry import task as find_task
-    from fabrika.lines.home._inspection import check_page, page_at
+    from fabrika.lines.home._inspection import check_page
+    from fabrika.lines.home.pages import page_at
 
     if found := page_at(known("tasks").get(name, "")):
         say(f"checking {found[1]}: room, goals and grasps of scenarios that are drawn, not run")
