@@ -8,7 +8,7 @@ in the hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -51,24 +51,31 @@ def barriers(
     """What keeps the robot from its goals: for each that it gets at nowhere, why, by scenario.
 
     Of a goal that it gets at in one of the scenarios nothing is said: how often it does is what
-    the expert's yield tells.
+    the expert's yield tells. Nor is the same said of several things of one kind.
     """
-    found: dict[Goal, list[str]] = {}
-    near: set[Goal] = set()
+    found: dict[Hashable, tuple[Goal, list[str]]] = {}
+    near: set[Hashable] = set()
     reads = sorted(task.expert().reads)
     with closing(task.build()) as world:
         for scenario in scenarios:
-            left = [g for g in page.goals if g not in near and _asks(page, g, scenario.params)]
+            asked = (g for g in page.goals if _asks(page, g, scenario.params))
+            left = {key: g for g in asked if (key := _alike(page, g)) not in near}
             if not left:
                 continue
             world.reset(scenario)
             scene = _Scene(page, robot, scenario.params, dict(world.observe(reads)), world.dt)
-            for goal in left:
+            for key, goal in left.items():
                 if why := scene.barrier(goal):
-                    found.setdefault(goal, []).append(why)
+                    found.setdefault(key, (goal, []))[1].append(why)
                 else:
-                    near.add(goal)
-    return {goal: why for goal, why in found.items() if goal not in near}
+                    near.add(key)
+    return dict(value for key, value in found.items() if key not in near)
+
+
+def _alike(page: Page, goal: Goal) -> Hashable:
+    """What a goal has in common with those for other things of its kind."""
+    kinds = (supply.name for supply in page.supplies if goal.args[0] in supply.names)
+    return goal.predicate, next(kinds, goal.args[0]), goal.args[1:]
 
 
 def start(page: Page, params: Mapping[str, Any]) -> Episode:
@@ -212,19 +219,24 @@ class _Scene:
         if why:
             return why
         for view in (seen, self._emptied(seen, goal, name)):
-            why = f"no grasp reaches {name!r}"
-            # First as the expert does, then with another hand than it takes.
-            ways: list[tuple[str, ...]] = [tuple(self._robot.hands)]
-            for sides in ways:
+            if view is None:  # nothing else has a goal
+                break
+            worker = self._worker(view)
+            to = None if self._stays(goal) else _to(worker, goal)
+            sides = tuple(self._robot.hands)
+            took = to and worker._find_grasp(name, sides, _WAYS, to)
+            took = took or _grasp(worker, name, sides)
+            if took is None:
+                why = f"no grasp reaches {name!r}"
+                continue
+            if self._stays(goal) or _brings(worker, name, goal, *took):
+                return ""
+            why = _undone(name, goal)
+            for side in sides:  # another hand than the expert would take
                 worker = self._worker(view)
-                took = _grasp(worker, name, sides, _to(worker, goal)) or _grasp(worker, name, sides)
-                if took is None:
-                    continue
-                if self._stays(goal) or _brings(worker, name, goal, *took):
+                other = None if side == took[0] else _grasp(worker, name, (side,))
+                if other and _brings(worker, name, goal, *other):
                     return ""
-                why = _undone(name, goal)
-                if len(sides) > 1:
-                    ways += [(side,) for side in sides if side != took[0]]
         return why
 
     def _stays(self, goal: Goal) -> bool:
@@ -235,15 +247,15 @@ class _Scene:
         moved = any(g.predicate in (*_BRINGING, "at") and g.args[0] == other for g in about)
         return goal.predicate in _HELD or given or moved
 
-    def _emptied(self, seen: Signals, goal: Goal, name: str) -> Signals:
-        """What is seen once all else that has a goal is out of the way."""
+    def _emptied(self, seen: Signals, goal: Goal, name: str) -> Signals | None:
+        """What is seen once all else that has a goal is out of the way; None if nothing has."""
         kept = {name, *map(str, goal.args)}
         others = {str(g.args[0]) for g in self._page.goals if g.predicate in _BRINGING} - kept
-        apart = {
+        away = {
             f"truth/{other}": _body(Frame(np.array([-4.0, 4.0 + 0.6 * number, 0.0]), np.eye(3)))
             for number, other in enumerate(sorted(others))
         }
-        return {**seen, **apart}
+        return {**seen, **away} if away else None
 
 
 def _body(frame: Frame) -> Array:
@@ -262,13 +274,11 @@ def _to(worker: Worker, goal: Goal) -> To | None:
     return lambda: joined or worker.where(how, place)
 
 
-def _grasp(
-    worker: Worker, name: str, sides: tuple[str, ...], to: To | None = None
-) -> tuple[str, Grasp, Stand] | None:
+def _grasp(worker: Worker, name: str, sides: tuple[str, ...]) -> tuple[str, Grasp, Stand] | None:
     """A grasp, looked for in the ways in which the expert does, and as long."""
-    ways: Iterator[Mapping[str, Any]] = iter(({}, {"far": True}, {"slim": True}))
-    found = (worker._find_grasp(name, sides, _WAYS, to, **way) for way in ways)
-    return next((f for f in found if f), None) or worker._find_grasp(name, sides, 4 * _WAYS, to)
+    ways: tuple[dict[str, Any], ...] = ({}, {"far": True}, {"slim": True}, {"most": 4 * _WAYS})
+    found = (worker._find_grasp(name, sides, **{"most": _WAYS, **way}) for way in ways)
+    return next((grasp for grasp in found if grasp), None)
 
 
 def _brings(worker: Worker, name: str, goal: Goal, side: str, grasp: Grasp, stand: Stand) -> bool:
