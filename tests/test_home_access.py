@@ -38,13 +38,11 @@ WITHIN = {
     "cabinet": ["inside(cup, cabinet.inside)", "closed(cabinet_door)"],
     "microwave": ["pressed(microwave_button)", "open(microwave_door)"],
     "dishwasher": [
-        "inside(cup, dishwasher.lower)",
-        "closed(dishwasher_lower)",
+        "inside(cup, dishwasher.upper)",
+        "closed(dishwasher_upper)",
         "closed(dishwasher_door)",
     ],
     "stove": ["turned(stove_left_knob, 1)", "on(cup, stove.top)"],
-    "bin": ["inside(cup, bin.inside)"],
-    "sink": ["inside(cup, sink.inside)"],
 }
 
 
@@ -59,7 +57,8 @@ BEYOND = {
     "a button too low": ("microwave", "base", 0.0, "pressed(microwave_button)", "no finger"),
     "a handle too high": ("cabinet", "base", 1.9, "open(cabinet_door)", "no hand opens"),
     "behind such a door": ("cabinet", "base", 1.9, "inside(cup, cabinet.inside)", "no hand opens"),
-    "a drop door too low": ("oven", "base", 0.0, "open(oven_door)", "no hand opens"),
+    "a handle too low": ("microwave", "base", 0.0, "open(microwave_door)", "no hand opens"),
+    "a basin too deep": ("sink", "depth", 0.58, "inside(cup, sink.inside)", "'sink.inside'"),
     "a knob too high": ("stove", "height", 2.0, "turned(stove_left_knob, 1)", "no hand turns"),
 }
 
@@ -85,10 +84,30 @@ def test_of_several_things_of_a_kind_what_is_out_of_reach_is_told_once(
     assert len(checked(text)) == 1
 
 
-def test_hands_that_neither_hook_nor_point_are_told_to_open_and_press_nothing() -> None:
-    if find_spec("gym_aloha") is None:
-        pytest.skip("gym-aloha is not installed (the extra aloha)")
-    text = page("shelf", "open(drawers_top)").replace("about:", "robot: aloha\nabout:", 1)
+def on_aloha(room: str, goal: str) -> str:
+    text = page("shelf", goal).replace("[counter, drawers, shelf]", f"[{room}]")
     text = re.sub(r"on: (counter.top|\[.*\])", "on: table.top", text)
+    return text.replace("about:", "robot: aloha\nabout:", 1)
+
+
+@pytest.mark.skipif(find_spec("gym_aloha") is None, reason="gym-aloha (the extra aloha) is missing")
+@pytest.mark.parametrize(
+    ("room", "goal", "why"),
+    [
+        ("drawers", "open(drawers_top)", "no hand opens 'drawers_top'"),
+        ("coffee", "pressed(coffee_button)", "no finger reaches 'coffee_button'"),
+    ],
+)
+def test_hands_that_neither_hook_nor_point_open_and_press_nothing(
+    room: str, goal: str, why: str
+) -> None:
+    (breach,) = checked(on_aloha(room, goal))
+    assert breach.code == "page/reach" and why in breach.message
+
+
+@pytest.mark.skipif(find_spec("gym_aloha") is None, reason="gym-aloha (the extra aloha) is missing")
+def test_a_robot_that_stands_in_what_it_works_at_is_told_at_the_room() -> None:
+    text = on_aloha("counter, drawers", "open(drawers_top)")
     (breach,) = checked(text)
-    assert "no hand opens 'drawers_top'" in breach.message
+    line = next(n for n, words in enumerate(text.splitlines(), 1) if words.startswith("  back:"))
+    assert breach.code == "page/room" and f"page.yaml:{line}:" in breach.message

@@ -34,12 +34,17 @@ from fabrika.sim import _wipe as wipe
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._insert import Joining
 from fabrika.sim._model import Frame
-from fabrika.sim._reach import Stand
+from fabrika.sim._pose import yaw_rotation
+from fabrika.sim._reach import UP, Stand
 from fabrika.sim._scenery import Scenery
 from fabrika.sim._work import CARRY, To, Worker
 
 _WAYS = 250
 """Ways to grasp, and to set down, that are tried: as many as the expert tries."""
+_GLIMPSE = 60
+"""Ways to set down of which one has to be within an arm's reach, be it free or not."""
+_LENIENT = 0.15
+"""How much lower the hand may have to come then, for another grasp [m]."""
 _HELD = ("held", "handed")
 _HANDLED = (*_BRINGING, *_HELD, "wiped", "poured")
 """Predicates for which a thing is taken in a hand."""
@@ -221,6 +226,9 @@ class _Scene:
         for view in (seen, self._emptied(seen, goal, name)):
             if view is None:  # nothing else has a goal
                 break
+            if not self._stays(goal) and _far_off(self._worker(view), name, goal):
+                why = _undone(name, goal)
+                continue
             worker = self._worker(view)
             to = None if self._stays(goal) else _to(worker, goal)
             sides = tuple(self._robot.hands)
@@ -279,6 +287,28 @@ def _grasp(worker: Worker, name: str, sides: tuple[str, ...]) -> tuple[str, Gras
     ways: tuple[dict[str, Any], ...] = ({}, {"far": True}, {"slim": True}, {"most": 4 * _WAYS})
     found = (worker._find_grasp(name, sides, **{"most": _WAYS, **way}) for way in ways)
     return next((grasp for grasp in found if grasp), None)
+
+
+def _far_off(worker: Worker, name: str, goal: Goal) -> bool:
+    """Whether an arm comes near where a thing is to be from no stand, touching what it may.
+
+    So that what is far beyond reach is told soon: the searches themselves would try every grasp.
+    """
+    drops = goal.predicate in _BRINGING and goal.predicate not in _JOINING
+    found = drops and worker.robot.drives and _grasp(worker, name, tuple(worker.robot.hands))
+    if not found or not _take_up(worker, name, *found):
+        return False
+    side, surface = found[0], worker.where(goal.predicate, str(goal.args[1]))
+    for far in (False, True):
+        ways = worker._ways_down(name, side, surface, None, far)
+        for way in ways[:: max(1, len(ways) // _GLIMPSE)]:
+            base = Frame(np.array([*way.base[:2], 0.0]), yaw_rotation(float(way.base[2])))
+            joints = {**worker.limbs.joints, **way.drawn, **worker._torso()}
+            for down in (0.0, _LENIENT):  # it may be held higher
+                palm = Frame(way.palm.at - down * UP, way.palm.turn)
+                if worker._solve(side, palm, base, joints, way.drawn):
+                    return False
+    return True
 
 
 def _brings(worker: Worker, name: str, goal: Goal, side: str, grasp: Grasp, stand: Stand) -> bool:

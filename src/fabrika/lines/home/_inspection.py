@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fabrika._errors import ContractError
+from fabrika._errors import BrokenWorldError, ContractError
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
 from fabrika._task import Task
@@ -201,8 +201,12 @@ def _unreached(page: Page, task: Task, root: Mapping[str, Value]) -> list[Breach
     """Goals that the robot gets at in no scenario."""
     robot = load("robots", page.robot)
     assert isinstance(robot, Robot)
+    try:
+        found = barriers(page, robot, task, task.scenarios("train", REACHED))
+    except BrokenWorldError as error:
+        return [Breach("page/room", f"{root['room'].place}: {error} Leave more room there.")]
     breaches = []
-    for goal, why in barriers(page, robot, task, task.scenarios("train", REACHED)).items():
+    for goal, why in found.items():
         counted = Counter(why).most_common()
         words = ", ".join(f"{what} in {n} of {len(why)} scenarios" for what, n in counted)
         how = _NEARER if counted[0][0].startswith("no grasp") else _ELSEWHERE
