@@ -40,7 +40,6 @@ WITHIN = {
     "dishwasher": [
         "inside(cup, dishwasher.upper)",
         "closed(dishwasher_upper)",
-        "closed(dishwasher_door)",
     ],
     "stove": ["turned(stove_left_knob, 1)", "on(cup, stove.top)"],
 }
