@@ -167,7 +167,7 @@ def remark(row: Mapping[str, Any], page: Page | None) -> str:
 def _page(name: str) -> Page | None:
     """The page of a task, for its robot, if it has one."""
     from fabrika._registry import known
-    from fabrika.lines.home._inspection import page_at
+    from fabrika.lines.home.pages import page_at
 
     found = page_at(known("tasks")[name])
     return found[0] if found else None

@@ -78,7 +78,8 @@ def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None
     """Determinism, buffers, shapes, units, the expert's yield, and actors that must fail.
 
     Of a page of YAML first, without running it: goals that cannot be, things that find no room,
-    goals that hold from the start, things that no grasp reaches; each with its line and column.
+    goals that hold from the start, things, places, handles and buttons that are out of reach; each
+    with its line and column.
 
     \b
     Example: fabrika check task toy/reach-v1 --json
@@ -86,10 +87,11 @@ def check_task(ctx: click.Context, name: str, count: int, as_json: bool) -> None
     from fabrika import testing
     from fabrika._registry import known
     from fabrika._registry import task as find_task
-    from fabrika.lines.home._inspection import check_page, page_at
+    from fabrika.lines.home._inspection import check_page
+    from fabrika.lines.home.pages import page_at
 
     if found := page_at(known("tasks").get(name, "")):
-        say(f"checking {found[1]}: room, goals and grasps of scenarios that are drawn, not run")
+        say(f"checking {found[1]}: room, goals and reach in scenarios that are drawn, not run")
         if breaches := check_page(*found):  # what follows would find the same, later
             _conclude(ctx, "task", name, breaches, as_json)
     task = find_task(name)

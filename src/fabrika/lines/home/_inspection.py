@@ -1,40 +1,34 @@
 """What is wrong with a page that reads well: found by drawing scenarios, before any is run.
 
-`check_page` is what ``fabrika check task`` asks of a page first: whether its goals can be true at
-once, everything finds room, there is something to do, and the robot can grasp what it is to bring.
+`check_page` is what ``fabrika check task`` asks of a page first: whether everything finds
+room, there is something to do, and the robot gets at it: things, places, handles, buttons.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fabrika._episode import Episode
-from fabrika._errors import ContractError, UsageError
+from fabrika._errors import BrokenWorldError, ContractError
 from fabrika._registry import load
 from fabrika._scenario import Scenario, Split
-from fabrika._signals import Array
 from fabrika._task import Task
-from fabrika.lines.home._chores import condition, joints_of, task_of
-from fabrika.lines.home._goals import moment
-from fabrika.lines.home._page import SIDES, Goal, Page, read_page
+from fabrika.lines.home._access import barriers, start
+from fabrika.lines.home._chores import condition, task_of
+from fabrika.lines.home._page import Goal, Page
 from fabrika.lines.home._yaml import Value
-from fabrika.lines.home.pages import path_of
-from fabrika.sim import Kinematics, Robot, build_fixture, footprint
+from fabrika.sim import Robot, build_fixture, footprint
 from fabrika.sim._scene import CrowdedError, height_of
-from fabrika.sim._scenery import Scenery
-from fabrika.sim._work import Worker
 from fabrika.testing import Breach
 
 DRAWN = 40
 """Scenarios of each split that are drawn and looked at."""
 REACHED = 5
-"""Scenarios in which the robot looks for grasps."""
+"""Scenarios in which it is looked whether the robot gets at things, until it does in one."""
 YAWS = 6
 """Ways in which what is to cover another thing may be turned, that are looked at."""
 _CHANGES = (
@@ -42,38 +36,11 @@ _CHANGES = (
     *("covers", "lying", "open", "poured", "pressed", "turned", "wiped"),
 )
 """Predicates that ask for something to be done; the others may hold from the start."""
-_TAKEN = (
-    *("on", "inside", "stacked", "covers", "inserted", "threaded"),
-    *("held", "handed", "wiped"),
-)
-"""Predicates whose first thing has to be taken in a hand."""
-_BORNE = ("stacked", "covers", "inside", "inserted", "threaded")
-"""Predicates whose first thing is on, in or through the second."""
-_HOLLOW = ("bowl", "crate", "cup", "mug", "pot", "shoe", "tray")
-"""Shapes that have an inside."""
 _KEPT = ("lying", "near")
 """Predicates that no skill makes true: they may be asked for where they are true already."""
-_WAYS = 250
-"""Ways to grasp that are tried."""
-
-
-def page_at(place: str) -> tuple[Page, Path] | None:
-    """The page whose task lives at "module:attribute", for that task's robot, and its file.
-
-    None if no page does. Raises `UsageError` if it cannot be read.
-    """
-    path, robot = path_of(place), ""
-    if path is None:
-        place, _, robot = place.rpartition("_on_")
-        path = path_of(place)
-    if path is None:
-        return None
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from error
-    page = read_page(text, str(path))
-    return (page.on(robot.replace("_", "-")) if robot else page), path
+_NEARER = "Let it stand nearer to the front edge (`within`), or elsewhere."
+_ELSEWHERE = "Name another place or kind of fixture, or a robot that reaches it (`robot`)."
+"""What to do about what is out of reach."""
 
 
 def check_page(page: Page, path: Path) -> list[Breach]:
@@ -97,66 +64,16 @@ def check_page(page: Page, path: Path) -> list[Breach]:
 
 
 def _impossible(page: Page, root: Mapping[str, Value]) -> list[Breach]:
-    """Goals that no world makes true, alone or with another goal of the page."""
+    """Goals that ask for nothing, or for more hands than its robot has."""
     if not page.goals:
         return [Breach("page/goal", f"{root['goal'].place}: these words ask for nothing.")]
-    breaches = []
-    for number, goal in enumerate(page.goals):
-        why = _never(page, goal) or _loop(page, goal)
-        for other in page.goals[:number]:
-            why = why or _against(page, goal, other)
-        if why:
-            line = _line(root, goal).place
-            breaches.append(Breach("page/goal", f"{line}: {goal.words} is impossible: {why}."))
     held = {goal.args[0] for goal in page.goals if goal.predicate == "held"}
     robot = load("robots", page.robot)
     assert isinstance(robot, Robot)
-    if len(held) > len(robot.hands) and not breaches:
-        words = f"{len(held)} things are to be held, and {robot.name} has {len(robot.hands)} hands"
-        breaches.append(Breach("page/goal", f"{root['goal'].place}: {words}."))
-    return breaches
-
-
-def _never(page: Page, goal: Goal) -> str:
-    """Why a goal is never true; empty if it may be."""
-    within = [arg for arg in goal.args if isinstance(arg, float)]
-    if goal.predicate in ("near", "upright", "lying") and any(w <= 0.0 for w in within):
-        return "a tolerance is more than nothing"
-    shape = page.shapes.get(str(goal.args[1])) if goal.predicate == "inside" else None
-    return f"{goal.args[1]} is not hollow" if shape and shape not in _HOLLOW else ""
-
-
-def _against(page: Page, goal: Goal, other: Goal) -> str:
-    """Why two goals are never true at once; empty if they may be."""
-    kinds, same = {goal.predicate, other.predicate}, goal.args[0] == other.args[0]
-    if same and kinds == {"held", "let_go"}:
-        return f"so is {other.words} asked for"
-    if kinds == {"held"} and not same and goal.args[1:] == other.args[1:] != ():
-        return f"{other.words} is in that hand"
-    if same and goal != other:
-        there = [str(g.args[1]) for g in (goal, other) if g.predicate in ("on", "at", "inside")]
-        fixtures = [page.fixtures.get(place.partition(".")[0]) and place for place in there]
-        if len(fixtures) == 2 and all(fixtures) and _apart(goal, other):
-            return f"{other.words} is elsewhere"
-    return ""
-
-
-def _apart(goal: Goal, other: Goal) -> bool:
-    """Whether two places of fixtures are on two of them, or are two spaces beside each other."""
-    (one, _, first), (two, _, second) = (str(g.args[1]).partition(".") for g in (goal, other))
-    spaces = goal.predicate == other.predicate == "inside" and "inside" not in (first, second)
-    return one != two or (spaces and first != second)
-
-
-def _loop(page: Page, goal: Goal) -> str:
-    """Whether a thing is to be on or in what is to be on or in it."""
-    if goal.predicate not in _BORNE:
-        return ""
-    bears = [(g.args[0], g.args[1]) for g in page.goals if g.predicate in _BORNE]
-    found = {goal.args[1]}
-    while more := {below for above, below in bears if above in found} - found:
-        found |= more
-    return f"{goal.args[0]} would be on or in itself" if goal.args[0] in found else ""
+    if len(held) <= len(robot.hands):
+        return []
+    words = f"{len(held)} things are to be held, and {robot.name} has {len(robot.hands)} hands"
+    return [Breach("page/goal", f"{root['goal'].place}: {words}.")]
 
 
 def _cramped(page: Page, root: Mapping[str, Value], scenarios: Sequence[Scenario]) -> list[Breach]:
@@ -215,7 +132,7 @@ def _crowded(task: Task, root: Mapping[str, Value]) -> list[Breach]:
 
 def _idle(page: Page, root: Mapping[str, Value], scenarios: list[Scenario]) -> list[Breach]:
     """Goals that hold before anything is done."""
-    starts = [_start(page, scenario.params) for scenario in scenarios]
+    starts = [start(page, scenario.params) for scenario in scenarios]
     held = {goal: [bool(condition(goal)(start)[0]) for start in starts] for goal in page.goals}
     # What is wiped with may go back to where it was.
     used = {goal.args[0] for goal in page.goals if goal.predicate == "wiped"}
@@ -260,24 +177,8 @@ def _hides(page: Page, goal: Goal, params: Mapping[str, Any]) -> bool:
     x, y, z = things[other]["pos"]
     there = {**things[thing], "pos": (x, y, z + height_of(things[other]))}
     turned = ({**there, "yaw": float(yaw)} for yaw in np.linspace(0.0, np.pi, YAWS, endpoint=False))
-    starts = (_start(page, {**params, "things": {**things, thing: lies}}) for lies in turned)
+    starts = (start(page, {**params, "things": {**things, thing: lies}}) for lies in turned)
     return all(bool(condition(goal)(start)[0]) for start in starts)
-
-
-def _start(page: Page, params: Mapping[str, Any]) -> Episode:
-    """The first moment of an episode, as the goals' predicates see it."""
-    things = params["things"]
-    seen: dict[str, Array] = {f"truth/{joint}": np.zeros(2) for joint in joints_of(page)}
-    for fixture in params["fixtures"].values():
-        for joint, at in fixture.get("turned", {}).items():
-            seen[f"truth/{joint}"] = np.array([at, 0.0])
-    for name, thing in things.items():
-        half = thing["yaw"] / 2
-        body = [*thing["pos"], np.cos(half), 0.0, 0.0, np.sin(half), *np.zeros(6)]
-        seen[f"truth/{name}"] = np.array(body)
-    seen["truth/base"] = np.eye(4)
-    seen |= {f"truth/palm_{side}": np.zeros(9) for side in SIDES}
-    return moment({**seen, "truth/support": np.zeros((len(things), 2))}, params)
 
 
 def _line(root: Mapping[str, Value], goal: Goal) -> Value:
@@ -285,9 +186,9 @@ def _line(root: Mapping[str, Value], goal: Goal) -> Value:
     for item in root["goal"].items():
         name, _, rest = item.text().partition("(")
         args = [arg.strip() for arg in rest.rstrip(") ").split(",")]
-        if name.strip() == goal.predicate and all(
+        if (name.strip(), len(args)) == (goal.predicate, len(goal.args)) and all(
             isinstance(arg, float) or arg == asked or arg.rpartition("_")[0] == asked
-            for arg, asked in zip(goal.args, args, strict=False)
+            for arg, asked in zip(goal.args, args, strict=True)
         ):
             return item
     return root["goal"]
@@ -297,37 +198,17 @@ def _line(root: Mapping[str, Value], goal: Goal) -> Value:
 
 
 def _unreached(page: Page, task: Task, root: Mapping[str, Value]) -> list[Breach]:
-    """Things that the robot has to take, and finds no grasp for in more than a fifth."""
-    wanted = {str(g.args[0]): g for g in page.goals if g.predicate in _TAKEN}
-    wanted |= {page.source_of(str(g.args[0])): g for g in page.goals if g.predicate == "poured"}
-    missed: Counter[str] = Counter()
-    there: Counter[str] = Counter()
+    """Goals that the robot gets at in no scenario."""
     robot = load("robots", page.robot)
     assert isinstance(robot, Robot)
-    reads = sorted(task.expert().reads)
-    scenery = Scenery(page.fixtures, page.shapes)
-    with closing(task.build()) as world:
-        for scenario in task.scenarios("train", REACHED):
-            world.reset(scenario)
-            seen = dict(world.observe(reads))
-            rng = np.random.default_rng(scenario.index)
-            for name, goal in wanted.items():
-                if scenario.params["things"][name].get("absent"):
-                    continue
-                if condition(goal)(_start(page, scenario.params))[0]:
-                    continue
-                worker = Worker(robot, Kinematics(robot), scenery, seen, rng, world.dt)
-                for joint in worker.model.guards(worker.model.under(name)):
-                    seen[f"truth/{joint}"] = np.array([worker.model.parts[joint].open, 0.0])
-                worker = Worker(robot, worker.kinematics, scenery, seen, rng, world.dt)
-                there[name] += 1
-                missed[name] += worker._find_grasp(name, tuple(robot.hands), _WAYS) is None
-    return [
-        Breach(
-            "page/reach",
-            f"{_line(root, wanted[name]).place}: no grasp reaches {name!r} in {missed[name]} of "
-            f"{count} scenarios. Let it stand nearer to the front edge (`within`), or elsewhere.",
-        )
-        for name, count in there.items()
-        if missed[name] > count / 5
-    ]
+    try:
+        found = barriers(page, robot, task, task.scenarios("train", REACHED))
+    except BrokenWorldError as error:
+        return [Breach("page/room", f"{root['room'].place}: {error} Leave more room there.")]
+    breaches = []
+    for goal, why in found.items():
+        counted = Counter(why).most_common()
+        words = ", ".join(f"{what} in {n} of {len(why)} scenarios" for what, n in counted)
+        how = _NEARER if counted[0][0].startswith("no grasp") else _ELSEWHERE
+        breaches.append(Breach("page/reach", f"{_line(root, goal).place}: {words}. {how}"))
+    return breaches

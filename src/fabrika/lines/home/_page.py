@@ -17,6 +17,7 @@ import numpy as np
 
 from fabrika._errors import UnknownNameError
 from fabrika._registry import known
+from fabrika.lines.home._contradictions import contradictions
 from fabrika.lines.home._goals import PREDICATES
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, categories, draw_fixture
@@ -336,7 +337,7 @@ def _instances(value: Value) -> tuple[str, ...]:
 def _goals(
     value: Value, supplies: tuple[Supply, ...], built: Mapping[str, Fixture]
 ) -> tuple[Goal, ...]:
-    found: list[Goal] = []
+    lines: dict[Goal, Value] = {}
     for item in value.items():
         match = _CALL.fullmatch(item.text())
         if not match:
@@ -345,9 +346,12 @@ def _goals(
         if name not in PREDICATES:
             _unknown(item, "predicate", name, PREDICATES)
         args = [arg.strip() for arg in match.group(2).split(",") if arg.strip()]
-        found += _expand(item, name, args, supplies, built)
-    _contradictions(value, found)
-    return tuple(dict.fromkeys(found))
+        for goal in _expand(item, name, args, supplies, built):
+            lines.setdefault(goal, item)
+    shapes = {name: shape_of(supply) for supply in supplies for name in supply.names}
+    for goal, why in contradictions(tuple(lines), shapes, built):
+        lines[goal].wrong(f"{goal.words} is impossible: {why}.")
+    return tuple(lines)
 
 
 def _unknown(item: Value, kind: str, name: str, names: Mapping[str, object]) -> None:
@@ -433,35 +437,6 @@ def _stays(item: Value, thing: str, place: str, supplies: tuple[Supply, ...]) ->
         if thing in (supply.name, *supply.names) and starts != {fixture}:
             where = ", ".join(supply.on) or supply.inside
             item.wrong(f"{thing!r} starts on {where}: it is pushed on the {fixture} alone.")
-
-
-def _contradictions(value: Value, goals: list[Goal]) -> None:
-    """What cannot be true at once is refused."""
-    places: dict[str, str] = {}
-    hands: dict[str, str] = {}
-    moved: dict[str, str] = {}
-    for goal in goals:
-        if goal.predicate in ("on", "at", "stacked", "covers", "inserted", "threaded", "held"):
-            thing = str(goal.args[0])
-            # That it is held, and in which hand, are not two places; nor is a spot and its middle.
-            where = f"held({thing})" if goal.predicate == "held" else goal.words
-            where = f"on{where[2:]}" if goal.predicate == "at" else where
-            if places.setdefault(thing, where) != where:
-                value.wrong(f"impossible: {places[thing]} and {where}.")
-        if goal.predicate == "held" and len(goal.args) > 1:
-            side = hands.setdefault(str(goal.args[0]), str(goal.args[1]))
-            if side != goal.args[1]:
-                value.wrong(f"impossible: {goal.args[0]} in the left hand and in the right.")
-        if goal.predicate in ("open", "closed"):
-            joint = str(goal.args[0])
-            if moved.setdefault(joint, goal.predicate) != goal.predicate:
-                value.wrong(f"impossible: {joint} both open and closed.")
-        if goal.predicate == "turned":
-            joint = str(goal.args[0])
-            if moved.setdefault(joint, goal.words) != goal.words:
-                value.wrong(f"impossible: {moved[joint]} and {goal.words}.")
-        if goal.predicate == "lying" and Goal("upright", goal.args[:1]) in goals:
-            value.wrong(f"impossible: {goal.args[0]} both lying and upright.")
 
 
 def _words(value: Value) -> tuple[str, ...]:

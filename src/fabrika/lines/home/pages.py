@@ -15,9 +15,13 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fabrika._errors import UsageError
 from fabrika._task import Task
+
+if TYPE_CHECKING:
+    from fabrika.lines.home._page import Page
 
 OWN = Path(__file__).parent / "tasks"
 """The pages that come with Fabrika."""
@@ -64,6 +68,18 @@ def path_of(place: str) -> Path | None:
     return next((path for path, (_, known) in _pages().items() if known == attribute), None)
 
 
+def page_at(place: str) -> tuple[Page, Path] | None:
+    """The page whose task lives at "module:attribute", for that task's robot, and its file.
+
+    None if no page does. Raises as `load_page` does.
+    """
+    path, robot = path_of(place), ""
+    if path is None:
+        place, _, robot = place.rpartition("_on_")
+        path = path_of(place)
+    return None if path is None else (_read(path, robot.replace("_", "-")), path)
+
+
 def load_page(path: Path, robot: str = "") -> Task:
     """The task of one page, on its usual robot or another that it names.
 
@@ -71,6 +87,12 @@ def load_page(path: Path, robot: str = "") -> Task:
     the page does not name.
     """
     from fabrika.lines.home._chores import task_of
+
+    return task_of(_read(path, robot))
+
+
+def _read(path: Path, robot: str) -> Page:
+    """One page, for its usual robot if none is named."""
     from fabrika.lines.home._page import read_page
 
     try:
@@ -78,7 +100,7 @@ def load_page(path: Path, robot: str = "") -> Task:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from error
     page = read_page(text, str(path))
-    return task_of(page.on(robot) if robot else page)
+    return page.on(robot) if robot else page
 
 
 def _pages() -> dict[Path, tuple[str, str]]:
@@ -100,12 +122,10 @@ def _pages() -> dict[Path, tuple[str, str]]:
 
 @cache
 def _task(attribute: str) -> Task | None:
-    path = path_of(f"{__name__}:{attribute}")
-    if path is not None:
-        return load_page(path)
-    page, _, robot = attribute.rpartition("_on_")
-    own = OWN / f"{page.replace('_', '-')}.yaml"
-    return load_page(own, robot.replace("_", "-")) if page and own.is_file() else None
+    from fabrika.lines.home._chores import task_of
+
+    found = page_at(f"{__name__}:{attribute}")
+    return None if found is None else task_of(found[0])
 
 
 def __getattr__(name: str) -> Task:
