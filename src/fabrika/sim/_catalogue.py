@@ -79,6 +79,7 @@ def _all() -> Iterator[tuple[str, Instance]]:
         glass_water=r(0.26, 0.4, 0.034, 0.11),
         glass_tumbler=r(0.30, 0.4, 0.038, 0.09),
         glass_long=r(0.28, 0.4, 0.031, 0.14),
+        glass_juice=r(0.24, 0.4, 0.030, 0.125),
     )
     yield from _of(
         "bottle",
@@ -100,6 +101,8 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "carton",
         "box",
         carton_milk=b(1.04, 0.45, 0.071, 0.071, 0.20),
+        carton_oat=b(1.04, 0.45, 0.070, 0.070, 0.205),
+        carton_soy=b(1.05, 0.45, 0.068, 0.073, 0.197),
         carton_juice=b(1.05, 0.45, 0.065, 0.075, 0.195),
         carton_cream=b(0.22, 0.45, 0.055, 0.055, 0.10),
     )
@@ -169,6 +172,8 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "bread",
         "lying",
         croissant=n(0.07, 0.6, radius=0.028, length=0.14),
+        croissant_small=n(0.05, 0.6, radius=0.025, length=0.12),
+        croissant_nut=n(0.09, 0.6, radius=0.031, length=0.13),
         baguette_half=n(0.13, 0.6, radius=0.032, length=0.26),
         roll=n(0.07, 0.6, radius=0.032, length=0.11),
     )
@@ -198,6 +203,7 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "crate",
         box_lunch=b(0.25, 0.45, 0.13, 0.18, 0.065, wall=0.004),
         box_storage=b(0.60, 0.45, 0.22, 0.30, 0.12, wall=0.006),
+        box_toys=b(0.45, 0.5, 0.22, 0.28, 0.14, wall=0.008),
         box_bread=b(0.90, 0.5, 0.20, 0.32, 0.10, wall=0.008),
     )
     yield from _of(
@@ -212,6 +218,7 @@ def _all() -> Iterator[tuple[str, Instance]]:
         soap_dish=r(0.55, 0.4, 0.033, 0.20),
         spray_glass=r(0.62, 0.4, 0.036, 0.24),
         shampoo=r(0.30, 0.4, 0.030, 0.18),
+        shampoo_baby=r(0.26, 0.4, 0.029, 0.17),
     )
     yield from _of(
         "sponge",
@@ -232,6 +239,7 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "toy",
         "box",
         block_wood=b(0.09, 0.5, 0.045, 0.045, 0.045),
+        block_brick=b(0.12, 0.5, 0.045, 0.065, 0.045),
         block_long=b(0.16, 0.5, 0.045, 0.090, 0.045),
         toy_car=b(0.12, 0.5, 0.055, 0.110, 0.045),
         cube_puzzle=b(0.10, 0.45, 0.057, 0.057, 0.057),

@@ -186,7 +186,7 @@ def _grips(params: Mapping[str, Any], walled: bool) -> Iterator[_Grip]:
     if kind == "ball":
         # Below a ball's middle fingertips would turn it, or reach under it.
         radius = params["radius"]
-        yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.008, level=True)
+        yield _Grip((0.0, 0.0), None, 2 * radius, 2 * radius, up=radius + 0.004, level=True)
     elif kind in ("box", "pad", "towel"):
         depth, width, height = _extent(params)
         # Fingertips stay off what is wiped with it.

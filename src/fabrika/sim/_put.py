@@ -24,7 +24,7 @@ BORNE, PRESSED = 1.2, 20.0
 SPARE = 0.010
 """How high over its place a thing is let go of [m]: who errs by as much still presses nothing."""
 SOFT = 0.003
-"""The same for a soft bundle [m]: on another one it would sink in where it falls."""
+"""The same for what is soft, which would sink in, or round, which would rock and roll [m]."""
 LEAN = 0.3
 """Share of the angle at which a thing falls over that it may lean by when it is let go of."""
 SWEPT = (0.5, 0.75, 1.0)
@@ -465,7 +465,7 @@ class Placer(Reacher):
             at = target.at + above * UP + up @ (palm.at - there.at)
             return Frame(at, up @ palm.turn)
 
-        spare = SOFT if self.model.things[name]["kind"] == "towel" else SPARE
+        spare = SOFT if self.model.things[name]["kind"] in ("towel", "ball") else SPARE
         held = self._keeps(name, side)
 
         def hangs() -> bool:  # what slid down is borne sooner: the hand would press it into that

@@ -14,7 +14,7 @@ from typing import Any
 
 Params = Mapping[str, Any]
 ROLLING = 0.0008
-"""Rolling friction of grains [m]."""
+"""Rolling friction of grains and of what is round [m]: of fruit it is a fiftieth of its radius."""
 WALLED: Mapping[str, float] = {"cup": 0.004, "pot": 0.005}
 """Open round vessels with upright walls, and how thick these are [m]."""
 FLOOR = 0.006
@@ -72,10 +72,14 @@ def towel(p: Params, looks: bool) -> str:
 
 
 def ball(p: Params, looks: bool) -> str:
-    """``radius``; a little flat below, so that it stays where it is put."""
+    """``radius``; a little flat below, so that it stays where it is put.
+
+    It rolls with resistance, as fruit does, which no sphere is: else it would rock for long.
+    """
     r = p["radius"]
     foot = upright("cylinder", 0.3 * r, 0, 0.1 * r, mass=0.05 * p["mass"])
-    return foot + geom("sphere", size=r, pos=f"0 0 {r}", mass=0.95 * p["mass"])
+    rolling = {"friction": f"{p['friction']} 0.005 {ROLLING}", "condim": 6}
+    return foot + geom("sphere", size=r, pos=f"0 0 {r}", mass=0.95 * p["mass"], **rolling)
 
 
 def grain(p: Params, looks: bool) -> str:

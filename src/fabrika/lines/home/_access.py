@@ -22,7 +22,7 @@ from fabrika._signals import Array, Signals
 from fabrika._task import Task
 from fabrika.lines.home._chores import condition, joints_of
 from fabrika.lines.home._goals import WIDE, moment
-from fabrika.lines.home._housekeeper import _BRINGING, _JOINING, _kinematics
+from fabrika.lines.home._housekeeper import _BRINGING, _BY_TWO, _JOINING, _kinematics
 from fabrika.lines.home._page import SIDES, Goal, Page
 from fabrika.sim import Robot
 from fabrika.sim import _lids as lids
@@ -31,6 +31,7 @@ from fabrika.sim import _pour as pour
 from fabrika.sim import _push as push
 from fabrika.sim import _turn as turn
 from fabrika.sim import _wipe as wipe
+from fabrika.sim._both_ways import find
 from fabrika.sim._grasps import Grasp
 from fabrika.sim._insert import Joining
 from fabrika.sim._model import Frame
@@ -230,6 +231,11 @@ class _Scene:
                 why = _undone(name, goal)
                 continue
             worker = self._worker(view)
+            if goal.predicate in _BY_TWO and worker.takes_both(name):
+                if find(worker, name):
+                    return ""
+                why = f"no two hands take {name!r}"
+                continue
             to = None if self._stays(goal) else _to(worker, goal)
             sides = tuple(self._robot.hands)
             took = to and worker._find_grasp(name, sides, _WAYS, to)

@@ -15,6 +15,7 @@ from fabrika._registry import load
 from fabrika._task import Task
 from fabrika._world import World
 from fabrika.lines.home._checks import HOLD, quality, safety
+from fabrika.lines.home._floor import lie, strip
 from fabrika.lines.home._goals import PREDICATES, Mask
 from fabrika.lines.home._housekeeper import housekeeper
 from fabrika.lines.home._page import Goal, Page, Supply
@@ -32,7 +33,7 @@ from fabrika.sim import (
     scene,
 )
 from fabrika.sim._joinery import Fixture
-from fabrika.sim._scene import ROOM, CrowdedError, Place, fill
+from fabrika.sim._scene import CrowdedError, Place, fill
 from fabrika.sim._scenery import Scenery
 
 Rng = np.random.Generator
@@ -40,8 +41,6 @@ _TRIES = 30
 """Rooms that are drawn before a page is said to be too full."""
 START = ((-0.7, -0.4), (-0.25, 0.25), (-0.5, 0.5))
 """Where the robot begins: x [m], y [m], yaw [rad]."""
-FLOOR = ((0.2, ROOM - 1.1), (-0.6, 0.6))
-"""Where things stand on the floor: x, y [m]."""
 FAR = 0.10
 """How far from where it is to be a thing starts that is to be pushed [m]."""
 _PLACING = ("on", "at", "inside", "stacked", "covers", "inserted")
@@ -238,7 +237,10 @@ def _place_all(page: Page, rng: Rng, fixtures: Mapping[str, Any], held_out: bool
             place = supply.on[int(rng.integers(len(supply.on)))]
             others = taken.setdefault(place, [])
             beside = [*others, *_not_there(page, name, spots, reach_of(params))]
-            placed = _put(rng, spots, place, params, beside, supply)
+            if place == "floor":
+                placed = lie(rng, strip(supply.along, fixtures), params, beside)
+            else:
+                placed = _put(rng, spots[place], params, beside, supply)
             if placed is None:
                 raise CrowdedError(
                     supply.name,
@@ -281,35 +283,20 @@ def _fill(
 
 def _put(
     rng: Rng,
-    spots: Mapping[str, Place],
-    place: str,
+    place: Place,
     params: dict[str, Any],
     taken: list[tuple[float, float, float]],
     supply: Supply,
 ) -> dict[str, Any] | None:
-    """A thing on its spot, near its front; or on the free floor before the robot."""
-    if place == "floor":
-        return _on_floor(rng, params, taken)
-    nearest = nearest_of(spots[place], params, supply)
-    return put_on(rng, spots[place], params, taken, (nearest, 1.0, 0.04, 0.96))
+    """A thing on its spot, near its front."""
+    nearest = nearest_of(place, params, supply)
+    return put_on(rng, place, params, taken, (nearest, 1.0, 0.04, 0.96))
 
 
 def nearest_of(place: Place, params: Mapping[str, Any], supply: Supply) -> float:
     """The share of a spot's depth, from behind, that the middles of things stay in front of."""
     deep = 2 * place.spot.half[0]
     return float(max(0.0, 1.0 - (supply.within - 0.03 + reach_of(params)) / deep))
-
-
-def _on_floor(
-    rng: Rng, params: dict[str, Any], taken: list[tuple[float, float, float]]
-) -> dict[str, Any] | None:
-    radius = reach_of(params)
-    for _ in range(60):
-        x, y = (float(rng.uniform(*span)) for span in FLOOR)
-        if all(np.hypot(x - u, y - v) > radius + r + 0.25 for u, v, r in taken):
-            yaw = float(rng.uniform(-np.pi, np.pi))
-            return {**params, "pos": [round(x, 5), round(y, 5), 0.001], "yaw": round(yaw, 5)}
-    return None
 
 
 # -- what is said of it ----------------------------------------------------------------------
@@ -359,6 +346,8 @@ def _camera_reads(robot: Robot) -> tuple[str, ...]:
 
 
 def _standing(supply: Supply) -> str:
+    if supply.along:
+        return f") on the floor, along the way between {' and '.join(supply.along)}"
     return f") on {', '.join(supply.on)}, within {supply.within} m of its front edge"
 
 

@@ -13,7 +13,8 @@ from math import cos, sin
 from typing import Any
 
 from fabrika._registry import load
-from fabrika.lines.home._chores import FLOOR, START, nearest_of
+from fabrika.lines.home._chores import START, nearest_of
+from fabrika.lines.home._floor import strip
 from fabrika.lines.home._page import Page, Supply
 from fabrika.sim import Robot, footprint, places
 from fabrika.sim._scene import Place
@@ -45,8 +46,10 @@ def cells(page: Page, params: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
             if name in supply.on and _wide(page, name) and (cell := _on_spot(place, thing, supply)):
                 found[f"{supply.name} on {name}"] = cell
         if "floor" in supply.on and thing["pos"][2] < 0.01:
-            x, y, _ = thing["pos"]
-            found[f"{supply.name} on floor"] = (_part(-x, *_turned(FLOOR[0])), _part(-y, *FLOOR[1]))
+            where = strip(supply.along, params["fixtures"])
+            along, aside = where.seen(*thing["pos"][:2])
+            cell = _part(-along, -1.0, 0.0), _part(-aside, -where.half, where.half)
+            found[f"{supply.name} on floor"] = cell
     return found
 
 
@@ -83,7 +86,3 @@ def _part(value: float, low: float, high: float) -> int:
     """Which of `GRID` equal parts of a range a value is in, from 1 on."""
     share = (value - low) / max(high - low, 1e-9)
     return 1 + min(GRID - 1, max(0, int(GRID * share)))
-
-
-def _turned(span: tuple[float, float]) -> tuple[float, float]:
-    return -span[1], -span[0]

@@ -123,6 +123,8 @@ def _steps(
     """What may be done next, the best first; of things, first what did not fail before."""
     sources = {page.source_of(str(g.args[0])) for g in page.goals if g.predicate == "poured"}
     sources |= {str(g.args[0]) for g in page.goals if g.predicate == "wiped"}
+    pressed = [str(g.args[0]) for g in page.goals if g.predicate == "pressed"]
+    machines = {worker.model.owner(joint) for joint in pressed}
     order = {
         "handed": -1,
         "poured": 1,
@@ -141,8 +143,10 @@ def _steps(
         later = order.get(goal.predicate, 0)
         if goal.args[0] in sources and goal.predicate in ("on", "inside", *_ATOP):
             later = 2  # What is poured from, or wiped with, goes to its place after that.
-        if goal.predicate == "closed" and worker.model.parts[str(goal.args[0])].covers:
-            later = 4  # A machine is started with its lid shut.
+        if goal.predicate == "closed":
+            joint = str(goal.args[0])
+            if worker.model.parts[joint].covers or worker.model.owner(joint) in machines:
+                later = 4  # A machine is started with its lid or door shut.
         thing = str(goal.args[0])
         about = _said(worker, thing)
         often = 0 if later > 0 else sum(n for words, n in failures.items() if about in words)

@@ -18,6 +18,7 @@ import numpy as np
 from fabrika._errors import UnknownNameError
 from fabrika._registry import known
 from fabrika.lines.home._contradictions import contradictions
+from fabrika.lines.home._floor import way_between
 from fabrika.lines.home._goals import PREDICATES
 from fabrika.lines.home._yaml import Value
 from fabrika.sim import CATALOGUE, FIXTURES, build_fixture, categories, draw_fixture
@@ -70,6 +71,8 @@ class Supply:
     counted: bool = False
     inside: str = ""
     """The vessel that they start in, instead of a spot."""
+    along: tuple[str, ...] = ()
+    """The two fixtures between which they lie on the floor; none: anywhere before the robot."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -172,6 +175,7 @@ THING_KEYS = {
     "count": "how many, or [least, most]; they are `name_1`, `name_2` ...",
     "on": "spots where it may stand at the start, or `floor`",
     "in": "the vessel that grains start in, a cup or a pot among the things; instead of `on`",
+    "along": "two fixtures: what is on the floor lies along the way from one to the other",
     "within": "how far behind the front edge its near side may be [m], 0.02 to 3; 0.28 if not said",
 }
 """Every key of a thing, and what it says."""
@@ -313,16 +317,18 @@ def _supply(name: str, value: Value, built: Mapping[str, Fixture]) -> Supply:
     for place in pairs["on"].items() if "on" in pairs else ():
         if place.text() in pegs and "keys" not in shapes:
             place.wrong(f"{name!r} has no ring to hang from {place.text()}: only keys have one.")
+    on = tuple(v.choice(spots, "spot") for v in pairs["on"].items()) if "on" in pairs else ()
     return Supply(
         name=name,
         instances=kinds,
         held_out=others or kinds,
         least=least,
         most=most,
-        on=tuple(v.choice(spots, "spot") for v in pairs["on"].items()) if "on" in pairs else (),
+        on=on,
         within=pairs["within"].number(0.02, 3.0) if "within" in pairs else NEAR,
         counted=counted,
         inside=pairs["in"].text() if "in" in pairs else "",
+        along=way_between(pairs["along"], on, built) if "along" in pairs else (),
     )
 
 
