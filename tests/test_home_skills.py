@@ -48,7 +48,8 @@ def by_hand(episode: Episode, name: str) -> np.ndarray:
 def carried(episode: Episode, name: str) -> bool:
     """Whether a hand bore a thing that was off its place, and does so no more."""
     force, high = by_hand(episode, name), body(episode, name)[:, 2]
-    return bool(force[high > high[0] + 0.03].max() > BORNE and force[-1] < 0.05)
+    lifted = force[high > high[0] + 0.03].max(initial=0.0)
+    return bool(lifted > BORNE and force[-1] < 0.05)
 
 
 def door(episode: Episode, joint: str) -> np.ndarray:

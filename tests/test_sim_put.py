@@ -84,7 +84,7 @@ def test_what_failed_is_tried_after_the_rest(monkeypatch: pytest.MonkeyPatch) ->
         goals=(Goal("on", ("mug", "table.top")), Goal("on", ("jar", "table.top")))
     )
     robot = SimpleNamespace(hands={"left": None, "right": None}, drives=False)
-    worker: Any = SimpleNamespace(model=model, holds={}, robot=robot)
+    worker: Any = SimpleNamespace(model=model, holds={}, robot=robot, takes_both=lambda name: False)
 
     def first(failures: dict[str, int]) -> str:
         return next(_housekeeper._steps(page, worker, set(), failures)).words
@@ -154,6 +154,7 @@ def test_nothing_is_fetched_on_the_way_to_a_drum(hollow: bool) -> None:
         holds={"right": "one"},
         robot=SimpleNamespace(drives=True),
         waits_well=lambda side: True,
+        takes_both=lambda name: False,
         where=lambda how, place: SimpleNamespace(hollow=hollow),
     )
     goals = [Goal("inside", (name, "washer.inside")) for name in at]

@@ -196,6 +196,7 @@ def _all() -> Iterator[tuple[str, Instance]]:
         "pot",
         pot_small=r(0.75, 0.4, 0.080, 0.085, handle=0.16),
         pot_milk=r(0.60, 0.4, 0.070, 0.080, handle=0.15),
+        pot_sauce=r(0.55, 0.4, 0.068, 0.075, handle=0.14),
         pan_small=r(0.80, 0.4, 0.100, 0.045, handle=0.17),
     )
     yield from _of(
