@@ -84,10 +84,10 @@ def test_cells_without_an_accepted_episode_are_tried_further_up_to_a_quota() -> 
     [
         (300, {}, "", ""),
         (270, {"goal/on": 30}, "it slips", ""),
-        (269, {"goal/on": 31}, "", "269 of 300"),
-        (269, {"goal/on": 31}, "it slips", "it slips"),
-        (299, {"safety/force": 1}, "", "in 1 of 300 beyond a limit of safety"),
-        (260, {"safety/force": 40}, "", "260 of 300, in 40 of 300 beyond a limit of safety"),
+        (269, {"goal/on": 31}, "", "269 of 300 accepted"),
+        (269, {"goal/on": 31}, "it slips", "269 of 300 accepted: it slips"),
+        (299, {"safety/force": 1}, "", "1 of 300 beyond a limit of safety"),
+        (260, {"safety/force": 40}, "", "260 of 300 accepted, 40 of 300 beyond a limit of safety"),
     ],
 )
 def test_what_is_experimental_follows_from_what_was_measured(

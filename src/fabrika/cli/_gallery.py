@@ -148,20 +148,20 @@ def _kept(row: dict[str, Any] | None, name: str, count: int) -> dict[str, Any] |
 
 
 def remark(row: Mapping[str, Any], page: Page | None) -> str:
-    """Why a task is experimental, as its page says, or else as was measured; empty if it is not.
+    """Why a task is experimental: as was measured, and what its page adds; empty if it is not.
 
     It is not if `ENOUGH` of `COUNT` scenarios or more were accepted, and none was unsafe.
     """
     tried, reasons = row["scenarios"], row["reasons"].items()
     unsafe = sum(count for reason, count in reasons if reason.startswith("safety/"))
     short = row["accepted"] < ENOUGH * tried
-    told = page.experimental if page else ""
+    told = [page.experimental] if page and page.experimental else []
     if not unsafe and not short:
-        return "" if tried >= COUNT else told
-    return told or ", ".join(
-        [f"{row['accepted']} of {tried}"] * short
-        + [f"in {unsafe} of {tried} beyond a limit of safety"] * (unsafe > 0)
-    )
+        return "" if tried >= COUNT else "".join(told)
+    counted = [f"{row['accepted']} of {tried} accepted"] * short + [
+        f"{unsafe} of {tried} beyond a limit of safety"
+    ] * (unsafe > 0)
+    return ": ".join([", ".join(counted), *told])
 
 
 def _page(name: str) -> Page | None:
